@@ -1,0 +1,122 @@
+"""Every configuration key of the project, its default, and the equation or table that it comes from.
+
+Detectron2's own keys keep their names and meanings; where the paper's recipe differs from Detectron2's default,
+the difference stands in ``configs/common/``. ``tests/test_layout.py`` checks that each key added here is read somewhere.
+"""
+
+from detectron2.config import CfgNode as CN
+
+
+def add_icpc_config(cfg: CN) -> None:
+    """Add the keys of ICPC to a Detectron2 config, in place."""
+    _add_model_config(cfg)
+    _add_input_config(cfg)
+    _add_solver_config(cfg)
+    _add_test_config(cfg)
+
+
+def _add_model_config(cfg: CN) -> None:
+    # Names of the classes, as the prompts say them. Empty: from the metadata of DATASETS.TRAIN[0]
+    # (`prompt_classes`, else `stuff_classes`). Filled in when training starts, so that a merged config is complete.
+    cfg.MODEL.CLASS_NAMES = []
+    # Number of classes; 0: the number of class names. Nobody has to type it; a number that disagrees is an error.
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 0
+    # Dropout2d before the classifier of Semantic FPN.
+    cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
+
+    # --- Image and text encoder --------------------------------------------------------------------------------------
+    cfg.MODEL.CLIP = CN()
+    # An architecture of open_clip ("RN50-quickgelu") or one of icpc_d2/modeling/architectures/*.json ("tiny-RN").
+    cfg.MODEL.CLIP.ARCH = "RN50-quickgelu"
+    # Outputs of the image encoder. Without the two embeddings their layers are not built.
+    cfg.MODEL.CLIP.OUT_FEATURES = ["res2", "res3", "res4", "res5", "global_embed", "dense_embed"]
+    # Vision transformer only: blocks (0-based) that give res2..res5, stochastic depth of the last block,
+    # normalization inside the pyramid that brings the blocks to strides 4, 8, 16, 32.
+    cfg.MODEL.CLIP.VIT_BLOCKS = [3, 5, 7, 11]
+    cfg.MODEL.CLIP.VIT_DROP_PATH = 0.1
+    cfg.MODEL.CLIP.VIT_NORM = "SyncBN"
+    # The bottom-up backbone of `build_fpn_backbone`, for Detectron2's own meta-architectures.
+    cfg.MODEL.FPN.BOTTOM_UP = "build_clip_resnet_backbone"
+
+    # --- Prompt, Eq. 2 and 3 -----------------------------------------------------------------------------------------
+    cfg.MODEL.PROMPT = CN()
+    # "template", "coop", "instance", "cocoop" or "icpc" (Tables 3 and 4).
+    cfg.MODEL.PROMPT.NAME = "icpc"
+    # N, learned context vectors V_1..V_N.
+    cfg.MODEL.PROMPT.NUM_CONTEXT = 8
+    # Hidden width of the projector f_P is C / this; the paper says only "two linear layers".
+    cfg.MODEL.PROMPT.PROJECTOR_REDUCTION = 16
+    # Used by "template" alone.
+    cfg.MODEL.PROMPT.TEMPLATE = "a photo of a {}."
+
+    # --- Context decoder, Eq. 4 --------------------------------------------------------------------------------------
+    cfg.MODEL.CONTEXT_DECODER = CN()
+    cfg.MODEL.CONTEXT_DECODER.WIDTH = 256
+    cfg.MODEL.CONTEXT_DECODER.NUM_HEADS = 4
+    cfg.MODEL.CONTEXT_DECODER.NUM_LAYERS = 3
+    cfg.MODEL.CONTEXT_DECODER.DROPOUT = 0.1
+    # Initial value of lambda.
+    cfg.MODEL.CONTEXT_DECODER.LAMBDA = 1e-4
+
+    # --- Alignment, Eq. 5 and 8 --------------------------------------------------------------------------------------
+    cfg.MODEL.ALIGNMENT = CN()
+    # False: score map at the dense embedding's own stride alone, which is DenseCLIP (Table 8, "M.S.").
+    cfg.MODEL.ALIGNMENT.MULTI_SCALE = True
+    # Transposed convolutions start as "identity" over the channels (each class up-sampled to itself) or "random".
+    cfg.MODEL.ALIGNMENT.INIT = "identity"
+    # Score maps that L_align and L_contrast supervise; empty: the coarsest one.
+    cfg.MODEL.ALIGNMENT.LOSS_SCALES = []
+    # L_align (Eq. 9): weight, and temperature that the cosines are divided by.
+    cfg.MODEL.ALIGNMENT.LOSS_WEIGHT = 0.4
+    cfg.MODEL.ALIGNMENT.TEMPERATURE = 0.07
+
+    # --- Contrastive loss, Eq. 6, 7 and 9 ----------------------------------------------------------------------------
+    cfg.MODEL.CONTRASTIVE = CN()
+    # gamma (Table 7); 0 switches the loss off (Table 8, "C.L.").
+    cfg.MODEL.CONTRASTIVE.LOSS_WEIGHT = 0.5
+    # tau.
+    cfg.MODEL.CONTRASTIVE.TEMPERATURE = 0.1
+    # |P|, points drawn of each class in a mini-batch (Table 6).
+    cfg.MODEL.CONTRASTIVE.NUM_POINTS = 5
+    # "easy_to_hard" or "random" (Table 5).
+    cfg.MODEL.CONTRASTIVE.SAMPLING = "easy_to_hard"
+    # L2-normalize the points first; Eq. 6 does not.
+    cfg.MODEL.CONTRASTIVE.NORMALIZE = False
+
+    # What a trained model answers with: "decoder" or "alignment" (Table 11).
+    cfg.MODEL.PREDICT_FROM = "decoder"
+
+
+def _add_input_config(cfg: CN) -> None:
+    # Photometric distortion of the training images (Detectron2's ColorAugSSDTransform).
+    cfg.INPUT.COLOR_AUG_SSD = True
+    # Range of the random scale, as a factor on INPUT.MIN_SIZE_TRAIN[0] and INPUT.MAX_SIZE_TRAIN alike.
+    cfg.INPUT.SCALE_RANGE = [0.5, 2.0]
+
+
+def _add_solver_config(cfg: CN) -> None:
+    # "AdamW" or "SGD".
+    cfg.SOLVER.OPTIMIZER = "AdamW"
+    # Learning rate of the image backbone, as a factor on BASE_LR.
+    cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    # Poly decay: lr = BASE_LR * (1 - t / T) ** POLY_POWER, ending at POLY_END_LR.
+    cfg.SOLVER.POLY_POWER = 0.9
+    cfg.SOLVER.POLY_END_LR = 1e-6
+    # The best checkpoint by this metric of the evaluator is kept; empty: none.
+    cfg.SOLVER.BEST_METRIC = "sem_seg/mIoU"
+
+
+def _add_test_config(cfg: CN) -> None:
+    cfg.TEST.SLIDING_WINDOW = CN()
+    # False: the whole image at once.
+    cfg.TEST.SLIDING_WINDOW.ENABLED = False
+    # Side of the square window and its step, in pixels of the resized image.
+    cfg.TEST.SLIDING_WINDOW.SIZE = 512
+    cfg.TEST.SLIDING_WINDOW.STRIDE = 341
+
+    cfg.TEST.SEM_SEG = CN()
+    # Detectron2's per-image JSON of predictions and its boundary IoU: both slow.
+    cfg.TEST.SEM_SEG.SAVE_PREDICTIONS = False
+    cfg.TEST.SEM_SEG.BOUNDARY_IOU = False
+    # Pictures (image | label | prediction) written at the end of training and by --eval-only; 0: none.
+    cfg.TEST.SEM_SEG.NUM_PICTURES = 0
