@@ -1,0 +1,70 @@
+# Each of these works as the first command in a fresh clone; what stands already is skipped.
+#   make quickstart   train, evaluate and draw with a tiny model on generated scenes, in minutes on a CPU
+#   make test         the tests, but those marked slow; make test-all: all of them
+#   make lint         ruff: rules and format; make format: let ruff mend what it can
+#   make setup        only the environment, in .venv
+# To change on the command line, for example `make test PYTHON=python3.12`:
+PYTHON ?= python3
+VENV ?= .venv
+# What pip installs as PyTorch. Without a GPU, the CPU's builds are far smaller:
+#   make TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.14.1 torchvision==0.29.1
+# "wheel": upstream of April 2024, nothing to compile; "git": upstream's main branch, needs git and a C++ compiler.
+DETECTRON2 ?= wheel
+# Test processes. Each uses one thread, since many threads on small tensors only get in each other's way.
+WORKERS ?= 2
+
+python := $(VENV)/bin/python
+pip := $(python) -m pip --disable-pip-version-check
+quickstart_output := output/quickstart
+
+.PHONY: quickstart test test-all lint format setup
+.DELETE_ON_ERROR:
+
+# An earlier quickstart is removed: it would add to its metrics.json and keep its pictures.
+quickstart: setup
+	rm -rf $(quickstart_output)
+	$(python) train_net.py --config-file configs/quickstart/icpc_tiny.yaml OUTPUT_DIR $(quickstart_output)
+	@echo
+	@echo "Pictures (image | label | prediction): $(quickstart_output)/pictures/"
+	@echo "Figures: $(quickstart_output)/results.json    Log: $(quickstart_output)/log.txt"
+
+test: setup
+	$(python) -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow"
+
+test-all: setup
+	$(python) -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+lint: $(VENV)/ruff.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(VENV)/ruff.stamp
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+setup: $(VENV)/package.stamp $(VENV)/detectron2-$(DETECTRON2).stamp
+
+# A stamp is written when its step has succeeded, so an interrupted step is done again.
+$(VENV)/venv.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "$(PYTHON) is missing or older than 3.10; name another: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# The linter alone needs no PyTorch; its version stands in setup.py.
+$(VENV)/ruff.stamp: $(VENV)/venv.stamp setup.py
+	$(pip) install "$$(grep -o 'ruff==[0-9.]*' setup.py)"
+	@touch $@
+
+$(VENV)/torch.stamp: $(VENV)/venv.stamp
+	$(pip) install $(TORCH)
+	@touch $@
+
+$(VENV)/package.stamp: $(VENV)/torch.stamp setup.py pyproject.toml
+	$(pip) install --editable '.[dev]'
+	@touch $@
+
+$(VENV)/detectron2-$(DETECTRON2).stamp: $(VENV)/package.stamp icpc_d2/install_detectron2.py
+	$(python) icpc_d2/install_detectron2.py --from $(DETECTRON2)
+	@touch $@

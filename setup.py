@@ -1,0 +1,66 @@
+"""Metadata, dependencies and package data. Detectron2 comes by icpc_d2/install_detectron2.py, which says why."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+# What Detectron2 imports, with upstream's own ranges. It does not bring them along when it comes without its metadata.
+DETECTRON2_RUNTIME = [
+    "cloudpickle",
+    "fvcore>=0.1.5,<0.1.6",
+    "hydra-core>=1.1",
+    "iopath>=0.1.7,<0.2",
+    "matplotlib>=3.6",
+    "omegaconf>=2.1,<2.4",
+    "packaging",
+    "pycocotools>=2.0.2",
+    "tabulate",
+    "tensorboard",
+    "termcolor>=1.1",
+    "tqdm>4.29.0",
+    "yacs>=0.1.8",
+]
+
+setup(
+    name="icpc_d2",
+    version="0.1.0",
+    description="ICPC: instance-conditioned prompting with contrastive learning for semantic segmentation",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    # The configs lie beside the package, where Detectron2's projects have them, and are installed as icpc_d2/configs.
+    packages=[*find_packages(include=["icpc_d2", "icpc_d2.*"]), "icpc_d2.configs"],
+    package_dir={"icpc_d2.configs": "configs"},
+    package_data={
+        "icpc_d2.configs": ["**/*.yaml"],
+        "icpc_d2.data": ["classes/*.txt"],
+        "icpc_d2.modeling": ["architectures/*.json"],
+    },
+    install_requires=[
+        "torch>=2.4",
+        "torchvision>=0.19",
+        # Its parameter names are relied upon, nothing else; they have been the same in every 3.x.
+        "open_clip_torch>=3.0,<4",
+        "numpy>=1.24",
+        # The variant that needs no system libraries (libGL): Detectron2 and we only draw into arrays.
+        "opencv-python-headless>=4.6",
+        "pillow>=9.4",
+        "safetensors>=0.4",
+        *DETECTRON2_RUNTIME,
+    ],
+    extras_require={
+        "demo": ["gradio>=5"],
+        "export": ["onnx>=1.17", "onnxruntime>=1.20"],
+        "dev": [
+            "hypothesis>=6.100",
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            # Exact, because what the formatter says differs between releases.
+            "ruff==0.17.6",
+        ],
+    },
+)
