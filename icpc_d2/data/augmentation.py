@@ -1,0 +1,133 @@
+"""The paper's augmentation: random scale, crop that no class fills, flip, photometric distortion, padding.
+
+What Detectron2 has is used as it is; the classes here are what it lacks. Images are (H, W, 3) uint8, labels (H, W)
+integers of any width.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from detectron2.data import transforms as T
+from fvcore.transforms.transform import Transform
+from PIL import Image
+
+
+class ResizeTransform(T.ResizeTransform):
+    """Detectron2's resize, with nearest neighbour by pixel centres for labels of every integer type.
+
+    Detectron2 takes PIL for uint8 alone; wider labels go through torch's "nearest", which has no kernels for integers
+    and whose grid is shifted against that of the image.
+    """
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """(h, w) -> (new_h, new_w), of the same type."""
+        resized = Image.fromarray(segmentation.astype(np.int32)).resize((self.new_w, self.new_h), Image.NEAREST)
+        return np.asarray(resized).astype(segmentation.dtype)
+
+
+class RandomScale(T.Augmentation):
+    """Resize by a random factor, keeping the aspect ratio.
+
+    With r drawn from `scale_range`, the short side becomes r * `short_side` unless the long side would exceed
+    r * `max_long_side`.
+    """
+
+    def __init__(self, scale_range: Sequence[float], short_side: int, max_long_side: int) -> None:
+        """
+        Args:
+            scale_range: lowest and highest r.
+            short_side: pixels at r = 1.
+            max_long_side: pixels at r = 1.
+        """
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """Draw r and return the resize."""
+        h, w = image.shape[:2]
+        r = self._rand_range(*self.scale_range)
+        scale = r * min(self.short_side / min(h, w), self.max_long_side / max(h, w))
+        return ResizeTransform(h, w, max(1, round(h * scale)), max(1, round(w * scale)))
+
+
+class PadTransform(Transform):
+    """Pad at the right and at the bottom, images with a colour and labels with an id."""
+
+    def __init__(self, size: Sequence[int], pixel: Sequence[float], label: int) -> None:
+        """
+        Args:
+            size: (height, width) to reach; an input that is larger in one direction keeps that side.
+            pixel: three values, 0..255.
+            label: the ignore label.
+        """
+        super().__init__()
+        self._set_attributes(locals())
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        """(h, w, 3) -> (H, W, 3)."""
+        return self._pad(img, np.round(self.pixel))
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        """(h, w) -> (H, W)."""
+        return self._pad(segmentation, self.label)
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        """Coordinates stay: nothing is added at the left or at the top."""
+        return coords
+
+    def _pad(self, array: np.ndarray, value: np.ndarray | int) -> np.ndarray:
+        h, w = array.shape[:2]
+        if h >= self.size[0] and w >= self.size[1]:
+            return array
+        padded = np.empty((max(h, self.size[0]), max(w, self.size[1]), *array.shape[2:]), array.dtype)
+        padded[...] = value
+        padded[:h, :w] = array
+        return padded
+
+
+def training_augmentations(
+    *,
+    scale_range: Sequence[float],
+    short_side: int,
+    max_long_side: int,
+    crop_size: Sequence[int] | None,
+    max_class_area: float,
+    flip: str,
+    color_distortion: bool,
+    image_format: str,
+    pad_pixel: Sequence[float],
+    ignore_label: int,
+) -> list[T.Augmentation | Transform]:
+    """The paper's recipe, in the order in which mmsegmentation applies it.
+
+    Args:
+        scale_range, short_side, max_long_side: see :class:`RandomScale`.
+        crop_size: (height, width) of the crop, to which smaller images are padded; None: neither crop nor padding.
+        max_class_area: a crop is drawn again (up to ten times) while one class covers more than this share of its
+            labelled pixels; 1: any crop will do.
+        flip: "horizontal", "vertical" or "none".
+        color_distortion: brightness, contrast, saturation and hue at random.
+        image_format: "RGB" or "BGR", for the distortion.
+        pad_pixel: colour of the padding; the mean pixel, which normalization turns into zero.
+        ignore_label: label of the padding.
+    """
+    augmentations: list[T.Augmentation | Transform] = [RandomScale(scale_range, short_side, max_long_side)]
+    if crop_size is not None:
+        augmentations.append(
+            T.RandomCrop_CategoryAreaConstraint("absolute", tuple(crop_size), max_class_area, ignore_label)
+        )
+    if flip != "none":
+        augmentations.append(T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
+    if color_distortion:
+        # Imported here: it needs OpenCV, which nobody misses who only evaluates.
+        from detectron2.projects.point_rend import ColorAugSSDTransform
+
+        augmentations.append(ColorAugSSDTransform(image_format))
+    if crop_size is not None:
+        augmentations.append(PadTransform(crop_size, pad_pixel, ignore_label))
+    return augmentations
+
+
+def test_augmentations(*, short_side: int, max_long_side: int) -> list[T.Augmentation]:
+    """Resize the short side, bounded by the long one; nothing when `short_side` is 0."""
+    return [T.ResizeShortestEdge(short_side, max_long_side)] if short_side else []

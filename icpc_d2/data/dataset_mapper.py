@@ -1,0 +1,134 @@
+"""From a dataset dict (two file names) to the model's input (two tensors)."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
+from detectron2.data import transforms as T
+from fvcore.transforms.transform import Transform
+
+from icpc_d2.data.augmentation import test_augmentations, training_augmentations
+from icpc_d2.data.reading import BadFileError, read_image, read_label
+
+__all__ = ["SemSegDatasetMapper", "read_label"]
+
+logger = logging.getLogger(__name__)
+
+
+class SemSegDatasetMapper:
+    """Reads a picture and its label map, augments both, and returns tensors.
+
+    Detectron2's ``DatasetMapper`` does not serve: it reads labels as 8-bit grey and pads them with 255 whatever the
+    data set ignores.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool = True,
+        *,
+        augmentations: Sequence[T.Augmentation | Transform],
+        image_format: str,
+        ignore_label: int = 255,
+        num_classes: int = 0,
+    ) -> None:
+        """
+        Args:
+            is_train: read and return labels too.
+            augmentations: applied in this order, to image and label alike.
+            image_format: "RGB" or "BGR".
+            ignore_label: the label value that is allowed besides the class ids.
+            num_classes: label values from here on are errors; 0: not checked.
+        """
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.ignore_label = ignore_label
+        self.num_classes = num_classes
+        logger.info("Augmentations in %s: %s", "training" if is_train else "inference", list(augmentations))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """Arguments of the constructor from the config and from the metadata of its training sets."""
+        args: dict[str, Any] = {"is_train": is_train, "image_format": cfg.INPUT.FORMAT}
+        if not is_train:
+            args["augmentations"] = test_augmentations(
+                short_side=cfg.INPUT.MIN_SIZE_TEST, max_long_side=cfg.INPUT.MAX_SIZE_TEST
+            )
+            return args
+        args["ignore_label"], args["num_classes"] = _labels_of(cfg.DATASETS.TRAIN)
+        args["augmentations"] = training_augmentations(
+            scale_range=cfg.INPUT.SCALE_RANGE,
+            short_side=cfg.INPUT.MIN_SIZE_TRAIN[0],
+            max_long_side=cfg.INPUT.MAX_SIZE_TRAIN,
+            crop_size=cfg.INPUT.CROP.SIZE if cfg.INPUT.CROP.ENABLED else None,
+            max_class_area=cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA,
+            flip=cfg.INPUT.RANDOM_FLIP,
+            color_distortion=cfg.INPUT.COLOR_AUG_SSD,
+            image_format=cfg.INPUT.FORMAT,
+            pad_pixel=cfg.MODEL.PIXEL_MEAN,
+            ignore_label=args["ignore_label"],
+        )
+        return args
+
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
+        """
+        Args:
+            dataset_dict: "file_name" and, for training, "sem_seg_file_name"; other keys are passed on.
+
+        Returns:
+            The same dict (a copy) with "image", (3, h, w) uint8; "height" and "width" of the picture on disk; and for
+            training "sem_seg", (h, w) int64.
+
+        Raises:
+            BadFileError: an unreadable file, a label map of another size than the picture, an id out of range.
+        """
+        image = read_image(dataset_dict["file_name"], self.image_format)
+        output = {**dataset_dict, "height": image.shape[0], "width": image.shape[1]}
+        label = self._read_label(dataset_dict, image.shape[:2]) if self.is_train else None
+        inputs = T.AugInput(image, sem_seg=label)
+        self.augmentations(inputs)
+        output["image"] = torch.from_numpy(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
+        if label is not None:
+            output["sem_seg"] = torch.from_numpy(inputs.sem_seg.astype(np.int64))
+        return output
+
+    def _read_label(self, dataset_dict: dict[str, Any], image_size: tuple[int, ...]) -> np.ndarray:
+        """The label map, (H, W) int32, checked against the picture's size and the class ids."""
+        file_name = dataset_dict["sem_seg_file_name"]
+        label = read_label(file_name, np.int32)
+        if label.shape != image_size:
+            raise BadFileError(
+                f"{file_name}: found a label map of {label.shape[0]} x {label.shape[1]} (height x width), wanted "
+                f"{image_size[0]} x {image_size[1]} as {dataset_dict['file_name']}."
+            )
+        if self.num_classes:
+            wrong = label[((label < 0) | (label >= self.num_classes)) & (label != self.ignore_label)]
+            if wrong.size:
+                raise BadFileError(
+                    f"{file_name}: found the ids {np.unique(wrong)[:10].tolist()} in {wrong.size} pixels, wanted "
+                    f"0..{self.num_classes - 1} or {self.ignore_label} (ignore). Was the data set prepared?"
+                )
+        return label
+
+
+def _labels_of(dataset_names: Sequence[str]) -> tuple[int, int]:
+    """Ignore label and class count (0: unknown) that all training sets share.
+
+    Raises:
+        ValueError: they differ.
+    """
+    found = {}
+    for name in dataset_names:
+        metadata = MetadataCatalog.get(name)
+        found[name] = (metadata.get("ignore_label", 255), len(metadata.get("stuff_classes", [])))
+    if len(set(found.values())) > 1:
+        raise ValueError(
+            f"DATASETS.TRAIN: sets that are trained together need one ignore label and one class list, found "
+            f"(ignore label, classes) {found}."
+        )
+    return next(iter(found.values()), (255, 0))

@@ -1,0 +1,76 @@
+"""Reading pictures and label maps as they really are on people's disks.
+
+Detectron2's own mapper reads labels as 8-bit grey: palette PNGs become luminance and 16-bit ids are clipped to 255.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from detectron2.data import detection_utils
+from detectron2.utils.file_io import PathManager
+from numpy.typing import DTypeLike
+from PIL import Image
+
+
+class BadFileError(ValueError):
+    """A file of a data set that cannot be used; the message names the file, what was found and what was wanted."""
+
+
+def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
+    """Read a picture of any kind (grey, palette, alpha, CMYK, 16-bit), turned upright by its EXIF orientation.
+
+    Args:
+        image_format: "RGB" or "BGR".
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        BadFileError: a missing, unreadable or truncated file.
+    """
+    if not _mode(file_name).startswith("I"):
+        return _read(file_name, image_format)
+    # 16-bit grey. PIL would clip it to 255, that is, to white.
+    grey = (_read(file_name, None) >> 8).clip(0, 255).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def read_label(file_name: str, dtype: DTypeLike = np.int64) -> np.ndarray:
+    """Read a label map: ids as stored, of 8-bit grey, palette (the indices, not their colours) and 16-bit files.
+
+    It also serves as ``sem_seg_loading_fn`` of Detectron2's ``SemSegEvaluator``.
+
+    Returns:
+        (H, W) of `dtype`, which must be able to hold the ids.
+
+    Raises:
+        BadFileError: a missing, unreadable or truncated file, or one that has colours instead of ids.
+    """
+    label = _read(file_name, None)
+    if label.ndim != 2 or label.dtype.kind not in "biu":
+        raise BadFileError(
+            f"{file_name}: found a label picture of shape {label.shape} and type {label.dtype}, "
+            "wanted (H, W) class ids. Convert colours to ids first."
+        )
+    return label.astype(dtype)
+
+
+def _mode(file_name: str) -> str:
+    """PIL's mode, from the header alone."""
+    with _naming(file_name), PathManager.open(file_name, "rb") as file, Image.open(file) as image:
+        return image.mode
+
+
+def _read(file_name: str, image_format: str | None) -> np.ndarray:
+    with _naming(file_name):
+        return detection_utils.read_image(file_name, format=image_format)
+
+
+@contextmanager
+def _naming(file_name: str) -> Iterator[None]:
+    """Turn what PIL raises for broken files, mostly without their name, into one error that names the file."""
+    try:
+        yield
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadFileError(f"{file_name}: wanted a readable picture, found: {error}") from error
