@@ -1,7 +1,7 @@
 """Every configuration key of the project, its default, and the equation or table that it comes from.
 
 Detectron2's own keys keep their names and meanings; where the paper's recipe differs from Detectron2's default,
-the difference stands in ``configs/common/``. ``tests/test_layout.py`` checks that each key added here is read somewhere.
+the difference stands in ``configs/common/``. ``tests/test_layout.py`` checks that each key added here is read.
 """
 
 from detectron2.config import CfgNode as CN
@@ -28,6 +28,9 @@ def _add_model_config(cfg: CN) -> None:
     cfg.MODEL.CLIP = CN()
     # An architecture of open_clip ("RN50-quickgelu") or one of icpc_d2/modeling/architectures/*.json ("tiny-RN").
     cfg.MODEL.CLIP.ARCH = "RN50-quickgelu"
+    # Side of the square image, in pixels, that position embeddings are stored for, as DenseCLIP stores them for its
+    # training size; other sizes are resized to at run time, other weights when they are loaded. 0: the architecture's.
+    cfg.MODEL.CLIP.IMAGE_SIZE = 0
     # Outputs of the image encoder. Without the two embeddings their layers are not built.
     cfg.MODEL.CLIP.OUT_FEATURES = ["res2", "res3", "res4", "res5", "global_embed", "dense_embed"]
     # Vision transformer only: blocks (0-based) that give res2..res5, stochastic depth of the last block,
@@ -35,6 +38,11 @@ def _add_model_config(cfg: CN) -> None:
     cfg.MODEL.CLIP.VIT_BLOCKS = [3, 5, 7, 11]
     cfg.MODEL.CLIP.VIT_DROP_PATH = 0.1
     cfg.MODEL.CLIP.VIT_NORM = "SyncBN"
+    # ImageNet ResNets: "deeplab" is ResNet-V1c with its stem of three 3x3 convolutions, "basic" the plain 7x7 stem.
+    # These three keys are those of Detectron2's DeepLab project, which builds the network; here nothing is dilated.
+    cfg.MODEL.RESNETS.STEM_TYPE = "deeplab"
+    cfg.MODEL.RESNETS.RES4_DILATION = 1
+    cfg.MODEL.RESNETS.RES5_MULTI_GRID = [1, 1, 1]
     # The bottom-up backbone of `build_fpn_backbone`, for Detectron2's own meta-architectures.
     cfg.MODEL.FPN.BOTTOM_UP = "build_clip_resnet_backbone"
 
@@ -92,6 +100,8 @@ def _add_input_config(cfg: CN) -> None:
     cfg.INPUT.COLOR_AUG_SSD = True
     # Range of the random scale, as a factor on INPUT.MIN_SIZE_TRAIN[0] and INPUT.MAX_SIZE_TRAIN alike.
     cfg.INPUT.SCALE_RANGE = [0.5, 2.0]
+    # A crop is drawn again while one class covers more than this share of its labelled pixels; 1: never.
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 0.75
 
 
 def _add_solver_config(cfg: CN) -> None:

@@ -1,0 +1,81 @@
+"""CLIP's ResNets (RN50, RN101 and a tiny one) as a Detectron2 backbone."""
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from torch import Tensor
+
+from icpc_d2.modeling import clip
+from icpc_d2.modeling.backbone.attention_pool import AttentionPool
+from icpc_d2.modeling.backbone.outputs import check_outputs, wants_embeddings
+
+_LEVELS = ("res2", "res3", "res4", "res5")
+
+
+class ClipResNet(Backbone):
+    """open_clip's ModifiedResNet with all four stages, the global and the dense embedding as outputs."""
+
+    def __init__(self, architecture: str, out_features: list[str], image_size: int = 0) -> None:
+        """
+        Args:
+            architecture: see :func:`icpc_d2.modeling.clip.get_architecture`; its image encoder must be a ResNet.
+            out_features: any of res2..res5 (strides 4, 8, 16, 32), ``global_embed``, ``dense_embed`` (stride 32).
+            image_size: side of the square image, in pixels, that the pool's position embedding is stored for;
+                0: the architecture's.
+
+        Raises:
+            ValueError: if the architecture's image encoder is a vision transformer, or for an unknown output.
+        """
+        super().__init__()
+        config = clip.get_architecture(architecture)
+        vision = config["vision_cfg"]
+        if not isinstance(vision["layers"], (list, tuple)):
+            raise ValueError(
+                f"MODEL.CLIP.ARCH {architecture!r} is a vision transformer, but MODEL.BACKBONE.NAME asks for a CLIP "
+                "ResNet; use 'build_clip_vit_backbone', or a ResNet such as 'RN50-quickgelu'"
+            )
+        self.visual = clip.build_visual(architecture)
+        channels = [vision["width"] * 4 * 2**i for i in range(4)]
+        heads = self.visual.attnpool.num_heads
+        self.visual.attnpool = None
+        if wants_embeddings(out_features):
+            grid_size = (image_size or vision["image_size"]) // 32
+            self.visual.attnpool = AttentionPool(grid_size, channels[-1], heads, config["embed_dim"])
+        shapes = {
+            name: ShapeSpec(channels=c, stride=4 * 2**i)
+            for i, (name, c) in enumerate(zip(_LEVELS, channels, strict=True))
+        }
+        shapes["global_embed"] = ShapeSpec(channels=config["embed_dim"])
+        shapes["dense_embed"] = ShapeSpec(channels=config["embed_dim"], stride=32)
+        self._shapes = check_outputs(shapes, out_features)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalized images (B, 3, H, W), sides multiples of 32 -> the outputs by name.
+
+        ``res2``..``res5`` are (B, channels, H / stride, W / stride), ``global_embed`` (B, C),
+        ``dense_embed`` (B, C, H / 32, W / 32).
+        """
+        outputs = {}
+        x = self.visual.stem(images)
+        for name, stage in zip(
+            _LEVELS, (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4), strict=True
+        ):
+            outputs[name] = x = stage(x)
+        if self.visual.attnpool is not None:
+            outputs["global_embed"], outputs["dense_embed"] = self.visual.attnpool(x)
+        return {name: outputs[name] for name in self._shapes}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and stride of each output; ``global_embed`` has no stride."""
+        return dict(self._shapes)
+
+    @property
+    def size_divisibility(self) -> int:
+        """Images are padded to multiples of this."""
+        return 32
+
+
+@BACKBONE_REGISTRY.register()
+def build_clip_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ClipResNet:
+    """Build CLIP's ResNet `cfg.MODEL.CLIP.ARCH`."""
+    return ClipResNet(cfg.MODEL.CLIP.ARCH, cfg.MODEL.CLIP.OUT_FEATURES, cfg.MODEL.CLIP.IMAGE_SIZE)

@@ -1,0 +1,131 @@
+"""CLIP's vision transformers (ViT-B/16 and a tiny one) as a Detectron2 backbone with four strides."""
+
+from collections import OrderedDict
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec, get_norm
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from torch import Tensor, nn
+
+from icpc_d2.modeling import clip
+from icpc_d2.modeling.backbone.outputs import check_outputs, wants_embeddings
+
+_LEVELS = ("res2", "res3", "res4", "res5")
+
+
+class ClipViT(Backbone):
+    """open_clip's VisionTransformer; four of its blocks, brought to strides 4, 8, 16 and 32, and both embeddings."""
+
+    def __init__(
+        self,
+        architecture: str,
+        out_features: list[str],
+        blocks: list[int],
+        drop_path: float = 0.1,
+        norm: str = "SyncBN",
+        image_size: int = 0,
+    ) -> None:
+        """
+        Args:
+            architecture: see :func:`icpc_d2.modeling.clip.get_architecture`; its image encoder must be a ViT with
+                patches of 16 pixels.
+            out_features: any of res2..res5 (strides 4, 8, 16, 32), ``global_embed``, ``dense_embed`` (stride 16).
+            blocks: the blocks (0-based) that res2..res5 are made from.
+            drop_path: stochastic depth of the last block, in [0, 1); the blocks before rise to it linearly from 0.
+            norm: normalization between the two transposed convolutions of res2, as `detectron2.layers.get_norm`.
+            image_size: side of the square image, in pixels, that the position embedding is stored for;
+                0: the architecture's.
+
+        Raises:
+            ValueError: if the architecture is not such a ViT, or has fewer blocks than asked for.
+        """
+        super().__init__()
+        config = clip.get_architecture(architecture)
+        vision = config["vision_cfg"]
+        if isinstance(vision["layers"], (list, tuple)) or vision["patch_size"] != 16:
+            raise ValueError(
+                f"MODEL.CLIP.ARCH {architecture!r} has no vision transformer with patches of 16 pixels, but "
+                "MODEL.BACKBONE.NAME asks for one; use 'build_clip_resnet_backbone', or 'ViT-B-16-quickgelu'"
+            )
+        if len(blocks) != 4 or not 0 <= min(blocks) <= max(blocks) < vision["layers"]:
+            raise ValueError(
+                f"MODEL.CLIP.VIT_BLOCKS is {list(blocks)}; wanted are four blocks of 0..{vision['layers'] - 1}"
+            )
+        self.visual = clip.build_visual(architecture)
+        grid_size = (image_size or vision["image_size"]) // vision["patch_size"]
+        position = clip.resize_grid(self.visual.positional_embedding.detach(), grid_size, grid_size)
+        self.visual.positional_embedding = nn.Parameter(position)
+        self.blocks = list(blocks)
+        self.drop_path = torch.linspace(0, drop_path, vision["layers"]).tolist()
+        self.has_embeddings = wants_embeddings(out_features)
+        if not self.has_embeddings:
+            self.visual.ln_post = self.visual.proj = None
+        self.pyramid = _build_pyramid(vision["width"], norm)
+        shapes = {name: ShapeSpec(channels=vision["width"], stride=4 * 2**i) for i, name in enumerate(_LEVELS)}
+        shapes["global_embed"] = ShapeSpec(channels=config["embed_dim"])
+        shapes["dense_embed"] = ShapeSpec(channels=config["embed_dim"], stride=16)
+        self._shapes = check_outputs(shapes, out_features)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalized images (B, 3, H, W), sides multiples of 32 -> the outputs by name.
+
+        ``res2``..``res5`` are (B, width, H / stride, W / stride), ``global_embed`` (B, C),
+        ``dense_embed`` (B, C, H / 16, W / 16).
+        """
+        x, size = self._embed_patches(images)
+        maps = {}
+        for index, block in enumerate(self.visual.transformer.resblocks):
+            x = clip.residual_block(block, x, self.drop_path[index])
+            if index in self.blocks:
+                maps[index] = x[:, 1:].transpose(1, 2).unflatten(2, size)
+        outputs = {name: self.pyramid[name](maps[index]) for name, index in zip(_LEVELS, self.blocks, strict=True)}
+        if self.has_embeddings:
+            x = self.visual.ln_post(x) @ self.visual.proj
+            outputs["global_embed"] = x[:, 0]
+            outputs["dense_embed"] = x[:, 1:].transpose(1, 2).unflatten(2, size)
+        return {name: outputs[name] for name in self._shapes}
+
+    def _embed_patches(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """(B, 3, H, W) -> tokens (B, 1 + h * w, D), the class token first, and (h, w)."""
+        x = self.visual.conv1(images)
+        size = (x.shape[-2], x.shape[-1])
+        x = x.flatten(2).transpose(1, 2)
+        class_token = self.visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
+        x = torch.cat([class_token, x], dim=1) + clip.resize_grid(self.visual.positional_embedding, *size)
+        return self.visual.ln_pre(x), size
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and stride of each output; ``global_embed`` has no stride."""
+        return dict(self._shapes)
+
+    @property
+    def size_divisibility(self) -> int:
+        """Images are padded to multiples of this."""
+        return 32
+
+
+def _build_pyramid(width: int, norm: str) -> nn.ModuleDict:
+    """Maps of stride 16 -> strides 4, 8, 16, 32, as DenseCLIP does it."""
+
+    def up() -> nn.Module:
+        return nn.ConvTranspose2d(width, width, kernel_size=2, stride=2)
+
+    def steps(**modules: nn.Module) -> nn.Sequential:
+        return nn.Sequential(OrderedDict(input_norm=nn.GroupNorm(1, width), **modules))
+
+    return nn.ModuleDict(
+        {
+            "res2": steps(up1=up(), norm=get_norm(norm, width), gelu=nn.GELU(), up2=up()),
+            "res3": steps(up1=up()),
+            "res4": steps(),
+            "res5": steps(pool=nn.MaxPool2d(2)),
+        }
+    )
+
+
+@BACKBONE_REGISTRY.register()
+def build_clip_vit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ClipViT:
+    """Build CLIP's ViT `cfg.MODEL.CLIP.ARCH`."""
+    keys = cfg.MODEL.CLIP
+    return ClipViT(keys.ARCH, keys.OUT_FEATURES, keys.VIT_BLOCKS, keys.VIT_DROP_PATH, keys.VIT_NORM, keys.IMAGE_SIZE)

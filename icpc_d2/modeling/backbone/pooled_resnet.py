@@ -1,0 +1,61 @@
+"""Detectron2's ImageNet ResNets with an attention pool trained from scratch (the paper's Table 10)."""
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.projects.deeplab import build_resnet_deeplab_backbone
+from torch import Tensor
+
+from icpc_d2.modeling import clip
+from icpc_d2.modeling.backbone.attention_pool import AttentionPool
+from icpc_d2.modeling.backbone.outputs import check_outputs
+
+_HEAD_CHANNELS = 64  # of CLIP's attention pools
+
+
+class PooledResNet(Backbone):
+    """A backbone with res2..res5 and an attention pool on top, as CLIP's ResNets have it."""
+
+    def __init__(self, bottom_up: Backbone, embed_channels: int, grid_size: int, out_features: list[str]) -> None:
+        """
+        Args:
+            bottom_up: gives res2..res5 at strides 4, 8, 16, 32.
+            embed_channels: C, width of the joint embedding.
+            grid_size: side of the pool's position embedding; 7 in CLIP's ResNets.
+            out_features: any of res2..res5, ``global_embed``, ``dense_embed`` (stride 32).
+        """
+        super().__init__()
+        self.bottom_up = bottom_up
+        shapes = dict(bottom_up.output_shape())
+        channels = shapes["res5"].channels
+        self.attnpool = AttentionPool(grid_size, channels, channels // _HEAD_CHANNELS, embed_channels)
+        shapes["global_embed"] = ShapeSpec(channels=embed_channels)
+        shapes["dense_embed"] = ShapeSpec(channels=embed_channels, stride=shapes["res5"].stride)
+        self._shapes = check_outputs(shapes, out_features)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Normalized images (B, 3, H, W), sides multiples of 32 -> the outputs by name, as `ClipResNet`."""
+        outputs = self.bottom_up(images)
+        outputs["global_embed"], outputs["dense_embed"] = self.attnpool(outputs["res5"])
+        return {name: outputs[name] for name in self._shapes}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        """Channels and stride of each output; ``global_embed`` has no stride."""
+        return dict(self._shapes)
+
+    @property
+    def size_divisibility(self) -> int:
+        """Images are padded to multiples of this."""
+        return 32
+
+
+@BACKBONE_REGISTRY.register()
+def build_pooled_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> PooledResNet:
+    """Build Detectron2's ResNet `cfg.MODEL.RESNETS` with an attention pool to the width of `cfg.MODEL.CLIP.ARCH`.
+
+    ``MODEL.RESNETS.STEM_TYPE: "deeplab"`` gives ResNet-V1c, the paper's baseline, whose stem is three 3x3 convolutions.
+    """
+    architecture = clip.get_architecture(cfg.MODEL.CLIP.ARCH)
+    image_size = cfg.MODEL.CLIP.IMAGE_SIZE or architecture["vision_cfg"]["image_size"]
+    bottom_up = build_resnet_deeplab_backbone(cfg, input_shape)
+    return PooledResNet(bottom_up, architecture["embed_dim"], image_size // 32, cfg.MODEL.CLIP.OUT_FEATURES)

@@ -1,0 +1,115 @@
+"""The only place where a config turns into the parts of ICPC."""
+
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import build_backbone, build_sem_seg_head
+
+from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
+from icpc_d2.modeling.class_names import get_class_names
+from icpc_d2.modeling.losses import ContrastiveLoss
+from icpc_d2.modeling.neck import build_neck
+from icpc_d2.modeling.text.class_tokens import ClassTokens
+from icpc_d2.modeling.text.context_decoder import ContextDecoder
+from icpc_d2.modeling.text.prompts import PROMPTS
+from icpc_d2.modeling.text.text_encoder import TextEncoder
+
+Alignment = SingleScaleAlignment | MultiScaleAlignment
+
+
+def build_parts(cfg: CfgNode) -> dict[str, Any]:
+    """Build everything that :class:`icpc_d2.modeling.meta_arch.ICPC` is made of, as its keyword arguments.
+
+    Raises:
+        ValueError: for a value of the config that no part can be built from; the message names the key.
+    """
+    names = get_class_names(cfg)
+    backbone = build_backbone(cfg)
+    shapes = backbone.output_shape()
+    for name in ("global_embed", "dense_embed", *cfg.MODEL.FPN.IN_FEATURES):
+        if name not in shapes:
+            raise ValueError(
+                f"META_ARCHITECTURE ICPC needs the backbone's output {name!r}, but MODEL.BACKBONE.NAME "
+                f"{cfg.MODEL.BACKBONE.NAME!r} has {list(shapes)}; add it to MODEL.CLIP.OUT_FEATURES"
+            )
+    channels = shapes["dense_embed"].channels
+    alignment = build_alignment(cfg, shapes, len(names))
+    neck = build_neck(
+        {level: shapes[level] for level in cfg.MODEL.FPN.IN_FEATURES},
+        alignment.levels,
+        len(names),
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )
+    return {
+        "backbone": backbone,
+        **build_text(cfg, names, channels),
+        "context_decoder": build_context_decoder(cfg, channels),
+        "alignment": alignment,
+        "neck": neck,
+        "sem_seg_head": build_sem_seg_head(cfg, neck.output_shape()),
+        "contrastive_loss": build_contrastive_loss(cfg),
+    }
+
+
+def build_text(cfg: CfgNode, names: list[str], channels: int) -> dict[str, Any]:
+    """Build the prompt, the class tokens that it is filled with, and the text encoder.
+
+    Args:
+        channels: C of the image encoder, which the text encoder must share.
+    """
+    keys = cfg.MODEL.PROMPT
+    if keys.NAME not in PROMPTS:
+        raise ValueError(f"MODEL.PROMPT.NAME is {keys.NAME!r}; wanted is one of {sorted(PROMPTS)}")
+    encoder = TextEncoder(cfg.MODEL.CLIP.ARCH)
+    if encoder.channels != channels:
+        raise ValueError(
+            f"the backbone's embeddings are {channels} wide, but the text encoder of MODEL.CLIP.ARCH "
+            f"{cfg.MODEL.CLIP.ARCH!r} gives {encoder.channels}; choose the backbone that belongs to it"
+        )
+    prompt = PROMPTS[keys.NAME](keys.NUM_CONTEXT, channels, encoder.width, keys.PROJECTOR_REDUCTION)
+    template = keys.TEMPLATE if keys.NAME == "template" else "{}"
+    tokens = ClassTokens(names, template, encoder.context_length, prompt.num_context)
+    return {"prompt": prompt, "class_tokens": tokens, "text_encoder": encoder}
+
+
+def build_context_decoder(cfg: CfgNode, channels: int) -> ContextDecoder:
+    """Build the decoder of Eq. 4 for embeddings of C `channels`."""
+    keys = cfg.MODEL.CONTEXT_DECODER
+    return ContextDecoder(channels, keys.WIDTH, keys.NUM_HEADS, keys.NUM_LAYERS, keys.DROPOUT, keys.LAMBDA)
+
+
+def build_alignment(cfg: CfgNode, shapes: dict[str, ShapeSpec], num_classes: int) -> Alignment:
+    """Build the alignment at the levels that ``MODEL.ALIGNMENT`` asks for."""
+    dense = shapes["dense_embed"]
+    level = next(name for name in cfg.MODEL.FPN.IN_FEATURES if shapes[name].stride == dense.stride)
+    if not cfg.MODEL.ALIGNMENT.MULTI_SCALE:
+        return SingleScaleAlignment(level)
+    return MultiScaleAlignment(level, dense.channels, num_classes, cfg.MODEL.ALIGNMENT.INIT)
+
+
+def build_contrastive_loss(cfg: CfgNode) -> ContrastiveLoss | None:
+    """Build L_contrast; None if its weight is 0."""
+    keys = cfg.MODEL.CONTRASTIVE
+    if keys.LOSS_WEIGHT == 0:
+        return None
+    ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
+    return ContrastiveLoss(keys.NUM_POINTS, keys.TEMPERATURE, keys.SAMPLING, keys.NORMALIZE, ignore_value)
+
+
+def build_settings(cfg: CfgNode) -> dict[str, Any]:
+    """Read the numbers and choices of :class:`icpc_d2.modeling.meta_arch.ICPC`, as its keyword arguments."""
+    window = cfg.TEST.SLIDING_WINDOW
+    return {
+        "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+        "pixel_std": cfg.MODEL.PIXEL_STD,
+        "align_weight": cfg.MODEL.ALIGNMENT.LOSS_WEIGHT,
+        "align_temperature": cfg.MODEL.ALIGNMENT.TEMPERATURE,
+        "contrastive_weight": cfg.MODEL.CONTRASTIVE.LOSS_WEIGHT,
+        "loss_scales": cfg.MODEL.ALIGNMENT.LOSS_SCALES,
+        "max_iter": cfg.SOLVER.MAX_ITER,
+        "predict_from": cfg.MODEL.PREDICT_FROM,
+        "window": (window.SIZE, window.STRIDE) if window.ENABLED else None,
+    }

@@ -1,0 +1,102 @@
+"""The only file that knows open_clip's networks: how they are built, and their blocks by parameter name.
+
+Shapes: B images or sequences, L tokens, D width, h heads.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import stochastic_depth
+
+ARCHITECTURES = Path(__file__).parent / "architectures"
+# The half of CLIP that is not wanted is built this small and thrown away.
+_NO_VISION = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 32}
+_NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
+
+
+def get_architecture(name: str) -> dict[str, Any]:
+    """Return an architecture as open_clip describes it (``embed_dim``, ``quick_gelu``, ``vision_cfg``, ``text_cfg``).
+
+    Args:
+        name: a file of ``architectures/`` without its ending, or a model name of open_clip.
+
+    Raises:
+        ValueError: for a name that neither knows.
+    """
+    own = ARCHITECTURES / f"{name}.json"
+    if own.is_file():
+        return json.loads(own.read_text())
+    # open_clip would look a name with a schema ("hf-hub:...") up on the network.
+    architecture = None if ":" in name else open_clip.get_model_config(name)
+    if architecture is None:
+        known = sorted(path.stem for path in ARCHITECTURES.glob("*.json"))
+        raise ValueError(
+            f"MODEL.CLIP.ARCH is {name!r}, which is neither one of {known} nor a model of open_clip; "
+            "the paper's are 'RN50-quickgelu', 'RN101-quickgelu' and 'ViT-B-16-quickgelu'"
+        )
+    return architecture
+
+
+def build_visual(name: str) -> nn.Module:
+    """Build open_clip's image encoder of an architecture, with random weights."""
+    return open_clip.model.CLIP(**{**get_architecture(name), "text_cfg": _NO_TEXT}).visual
+
+
+def build_text(name: str) -> nn.Module:
+    """Build open_clip's model of an architecture with random weights; only its text encoder is of use."""
+    return open_clip.model.CLIP(**{**get_architecture(name), "vision_cfg": _NO_VISION})
+
+
+def project_heads(attn: nn.MultiheadAttention, x: Tensor, parts: slice = slice(0, 3)) -> list[Tensor]:
+    """Project tokens (..., L, D) to the queries, keys and values of an attention layer, in this order.
+
+    Args:
+        parts: which of the three are wanted; each comes as (..., h, L, D / h).
+    """
+    width = attn.embed_dim
+    rows = slice((parts.start or 0) * width, (parts.stop or 3) * width)
+    projected = F.linear(x, attn.in_proj_weight[rows], attn.in_proj_bias[rows])
+    return [split_heads(part, attn.num_heads) for part in projected.split(width, dim=-1)]
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(..., L, D) -> (..., h, L, D / h)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(-3, -2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(..., h, L, D / h) -> (..., L, D)."""
+    return x.transpose(-3, -2).flatten(-2)
+
+
+def residual_block(block: nn.Module, x: Tensor, drop_path: float = 0.0) -> Tensor:
+    """Run one of open_clip's residual attention blocks without a mask on tokens (B, L, D).
+
+    open_clip's own forward is not called: its token layout changed between releases, and it has no stochastic depth.
+
+    Args:
+        drop_path: probability that a sample skips each of the two residual branches while training.
+    """
+    query, key, value = project_heads(block.attn, block.ln_1(x))
+    attended = merge_heads(F.scaled_dot_product_attention(query, key, value))
+    x = x + _drop_path(block.attn.out_proj(attended), drop_path, block.training)
+    return x + _drop_path(block.mlp(block.ln_2(x)), drop_path, block.training)
+
+
+def _drop_path(x: Tensor, probability: float, training: bool) -> Tensor:
+    return stochastic_depth(x, probability, "row", training) if probability > 0 else x
+
+
+def resize_grid(embedding: Tensor, height: int, width: int) -> Tensor:
+    """Resize a position embedding (1 + n * n, D) to (1 + height * width, D); its first row is not part of the grid."""
+    side = int((embedding.shape[0] - 1) ** 0.5)
+    if (side, side) == (height, width):
+        return embedding
+    grid = embedding[1:].T.reshape(1, -1, side, side)
+    grid = F.interpolate(grid.float(), size=(height, width), mode="bilinear", align_corners=False)
+    return torch.cat([embedding[:1], grid.flatten(2)[0].T.to(embedding.dtype)])

@@ -1,0 +1,38 @@
+"""Detectron2's Semantic FPN head with dropout, and a loss that is defined on every batch."""
+
+from typing import Any
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
+from torch import Tensor, nn
+
+from icpc_d2.modeling.class_names import get_class_names
+from icpc_d2.modeling.losses.pixel import pixel_cross_entropy
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class SemanticFPNHead(SemSegFPNHead):
+    """`SemSegFPNHead` with Dropout2d before the classifier; as many classes as there are class names."""
+
+    @configurable
+    def __init__(self, input_shape: dict[str, ShapeSpec], *, dropout: float = 0.1, **kwargs: Any) -> None:
+        """
+        Args:
+            input_shape: of the FPN's maps.
+            dropout: probability in [0, 1).
+            kwargs: of `SemSegFPNHead`.
+        """
+        super().__init__(input_shape, **kwargs)
+        self.predictor = nn.Sequential(nn.Dropout2d(dropout), self.predictor)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        """Read ``MODEL.SEM_SEG_HEAD``."""
+        arguments = super().from_config(cfg, input_shape)
+        return {**arguments, "num_classes": len(get_class_names(cfg)), "dropout": cfg.MODEL.SEM_SEG_HEAD.DROPOUT}
+
+    def losses(self, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Logits (B, K, H / 4, W / 4) and labels (B, H, W) -> ``loss_sem_seg`` (L_seg of Eq. 9)."""
+        return {"loss_sem_seg": self.loss_weight * pixel_cross_entropy(predictions, targets, self.ignore_value)}
