@@ -1,0 +1,66 @@
+"""What holds for every test: seeded, offline, one thread, and data sets in a temporary folder of its own."""
+
+import os
+import random
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+# Before torch is imported: tests run side by side, and many threads on small tensors only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+# Before icpc_d2 is imported, which registers its data sets under this folder.
+_DATASETS = tempfile.mkdtemp(prefix="icpc_d2-datasets-")
+os.environ["DETECTRON2_DATASETS"] = _DATASETS
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_DATASETS, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    """Refuse connections and name look-ups that leave the machine, as an error that names the address."""
+    connect, connect_ex, getaddrinfo = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
+
+    def guarded_connect(self: socket.socket, address: Any) -> None:
+        _refuse_remote(self.family, address)
+        connect(self, address)
+
+    def guarded_connect_ex(self: socket.socket, address: Any) -> int:
+        _refuse_remote(self.family, address)
+        return connect_ex(self, address)
+
+    def guarded_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        _refuse_remote(socket.AF_INET, (host,))
+        return getaddrinfo(host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded_connect)
+        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+        patch.setattr(socket, "getaddrinfo", guarded_getaddrinfo)
+        yield
+
+
+def _refuse_remote(family: int, address: Any) -> None:
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    host = address[0].decode() if isinstance(address[0], bytes) else address[0]
+    local = host is None or host in ("", "localhost", "::1", "0.0.0.0", "::", socket.gethostname())
+    if not local and not host.startswith("127."):
+        raise RuntimeError(f"a test tried to reach {host}: tests run offline")

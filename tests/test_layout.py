@@ -1,0 +1,142 @@
+"""Who may import whom, where the config stops, and that each of its keys is read; found in the source alone."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from detectron2.config import CfgNode, get_cfg
+from detectron2.projects import deeplab
+
+from icpc_d2.config import add_icpc_config
+
+ROOT = Path(__file__).parents[1]
+SOURCES = [*sorted((ROOT / "icpc_d2").rglob("*.py")), ROOT / "train_net.py"]
+TREES = {path.relative_to(ROOT).with_suffix("").as_posix(): ast.parse(path.read_text()) for path in SOURCES}
+
+# Part -> the other parts of icpc_d2 that it may import.
+MAY_IMPORT = {
+    "config": set(),
+    "config_files": set(),
+    "install_detectron2": set(),
+    "modeling": set(),
+    "data": set(),
+    "checkpoint": set(),
+    "visualization": {"data"},
+    "evaluation": {"data", "visualization"},
+    "engine": {"config", "modeling", "data", "checkpoint", "visualization", "evaluation"},
+}
+# Where a config may be in hand. Elsewhere only what Detectron2 constructs by its name in the config reads one:
+# a `from_config`, or a function or class decorated with a registry's `register` or with `configurable`.
+CFG_LIVES_IN = (
+    "icpc_d2/config",
+    "icpc_d2/modeling/build",
+    "icpc_d2/modeling/class_names",
+    "icpc_d2/data/dataset_mapper",
+    "icpc_d2/evaluation/build",
+    "icpc_d2/engine/",
+    "icpc_d2/tools/",
+    "train_net",
+)
+
+
+def imported_modules(tree: ast.Module, package: str) -> Iterator[str]:
+    """Yield the modules of icpc_d2 that `tree` imports, as "icpc_d2/data/datasets"."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{package}: imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for parts in (name.split(".") for name in names if name.split(".")[0] == "icpc_d2"):
+            module = "/".join(parts)
+            for candidate in (module, f"{module}/__init__", "/".join(parts[:-1]), "/".join([*parts[:-1], "__init__"])):
+                if candidate in TREES:
+                    yield candidate
+                    break
+
+
+IMPORTS = {module: set(imported_modules(tree, module)) for module, tree in TREES.items()}
+
+
+def part_of(module: str) -> str:
+    return module.split("/")[1] if "/" in module else module
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_imports_go_in_one_direction(part: str) -> None:
+    found = {
+        part_of(imported) for module, modules in IMPORTS.items() if part_of(module) == part for imported in modules
+    }
+    assert found - {part} <= MAY_IMPORT[part]
+
+
+def test_no_import_circles() -> None:
+    TopologicalSorter(IMPORTS).prepare()  # raises CycleError, which names the circle
+
+
+def test_config_imports_nothing_but_detectron2_config() -> None:
+    imports = [node for node in TREES["icpc_d2/config"].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert [ast.unparse(node) for node in imports] == ["from detectron2.config import CfgNode as CN"]
+
+
+def may_hold_cfg(node: ast.AST) -> bool:
+    names = " ".join(ast.unparse(decorator) for decorator in getattr(node, "decorator_list", []))
+    return getattr(node, "name", "") == "from_config" or "_REGISTRY.register" in names or "configurable" in names
+
+
+def uses_of_cfg(node: ast.AST) -> Iterator[int]:
+    """Yield the lines below `node` that name `cfg`, but for functions that may hold one."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef) and may_hold_cfg(child):
+            continue
+        if "cfg" in (getattr(child, "id", None), getattr(child, "arg", None)):
+            yield child.lineno
+        yield from uses_of_cfg(child)
+
+
+def test_cfg_stops_where_parts_begin() -> None:
+    found = {
+        module: lines
+        for module, tree in TREES.items()
+        if not module.startswith(CFG_LIVES_IN) and (lines := list(uses_of_cfg(tree)))
+    }
+    assert found == {}
+
+
+def leaves(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def keys_read(tree: ast.Module) -> Iterator[str]:
+    """Yield "MODEL.CLIP.ARCH" for each ``cfg.MODEL.CLIP.ARCH``, also by way of ``keys = cfg.MODEL.CLIP; keys.ARCH``."""
+    for scope in ast.walk(tree):
+        if not isinstance(scope, ast.FunctionDef):
+            continue
+        aliases: dict[str, str] = {}
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute):
+                aliases |= {ast.unparse(target): ast.unparse(node.value) for target in node.targets}
+        for node in ast.walk(scope):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                root, _, path = ast.unparse(node).partition(".")
+                yield f"{aliases.get(root, root)}.{path}".partition(".")[2]
+
+
+def test_every_key_of_the_config_is_read() -> None:
+    cfg = get_cfg()
+    theirs = dict(leaves(cfg))
+    add_icpc_config(cfg)
+    ours = {key for key, value in leaves(cfg) if key not in theirs or theirs[key] != value}
+    readers = [tree for module, tree in TREES.items() if module != "icpc_d2/config"]
+    # The ImageNet ResNet is built from its keys by Detectron2's DeepLab project.
+    readers += [ast.parse(path.read_text()) for path in Path(deeplab.__file__).parent.glob("*.py")]
+    read = {key for tree in readers for key in keys_read(tree)}
+    assert ours - read == set()
