@@ -109,6 +109,8 @@ def _add_solver_config(cfg: CN) -> None:
     cfg.SOLVER.OPTIMIZER = "AdamW"
     # Learning rate of the image backbone, as a factor on BASE_LR.
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
+    # "WarmupPolyLR", which is ours, or one of Detectron2's.
+    cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupPolyLR"
     # Poly decay: lr = BASE_LR * (1 - t / T) ** POLY_POWER, ending at POLY_END_LR.
     cfg.SOLVER.POLY_POWER = 0.9
     cfg.SOLVER.POLY_END_LR = 1e-6
@@ -128,5 +130,5 @@ def _add_test_config(cfg: CN) -> None:
     # Detectron2's per-image JSON of predictions and its boundary IoU: both slow.
     cfg.TEST.SEM_SEG.SAVE_PREDICTIONS = False
     cfg.TEST.SEM_SEG.BOUNDARY_IOU = False
-    # Pictures (image | label | prediction) written at the end of training and by --eval-only; 0: none.
+    # Pictures (image | label | prediction) that each evaluation writes over those of the one before; 0: none.
     cfg.TEST.SEM_SEG.NUM_PICTURES = 0

@@ -1,0 +1,94 @@
+"""Files of weights: where ``clip://RN50`` lies, and what is in a file, without unpickling anything but tensors."""
+
+import os
+import pickle
+import zipfile
+from typing import IO, Any
+
+import torch
+from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
+from iopath.common.file_io import PathHandler
+from open_clip.pretrained import download_pretrained_from_url, get_pretrained_url
+from safetensors import SafetensorError
+from safetensors.torch import load_file as load_safetensors
+
+CLIP_PREFIX = "clip://"
+# OpenAI's models that there are backbones for.
+CLIP_MODELS = ("RN50", "RN101", "ViT-B-16")
+
+
+class ClipPathHandler(PathHandler):
+    """``clip://RN50``: OpenAI's weights, downloaded by open_clip into its cache and checked against their hash."""
+
+    def _get_supported_prefixes(self) -> list[str]:
+        return [CLIP_PREFIX]
+
+    def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
+        """Download what is not there yet.
+
+        Raises:
+            ValueError: no such model.
+            OSError: the download failed; says which file to put where.
+        """
+        name = path.removeprefix(CLIP_PREFIX)
+        if name not in CLIP_MODELS:
+            raise ValueError(
+                f"'{path}' is unknown; there are {', '.join(CLIP_PREFIX + model for model in CLIP_MODELS)}."
+            )
+        url = get_pretrained_url(name, "openai")
+        # One process a machine downloads, the others find the file in the cache.
+        if comm.get_local_rank() == 0:
+            _download(path, url)
+        comm.synchronize()
+        return _download(path, url)
+
+    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> IO[Any]:
+        return open(self._get_local_path(path), mode, buffering=buffering)
+
+
+def _download(path: str, url: str) -> str:
+    try:
+        return download_pretrained_from_url(url)
+    except (OSError, RuntimeError) as error:
+        name = os.path.basename(url)
+        raise OSError(
+            f"Cannot download {path} ({error}). On a machine with a connection fetch {url} and put it at "
+            f"{os.path.join(os.path.expanduser('~'), '.cache', 'clip', name)} or set MODEL.WEIGHTS to the file {name}."
+        ) from error
+
+
+def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
+    """Read a file of weights: ``.safetensors``, a TorchScript archive (OpenAI's ``.pt``) or a torch file.
+
+    Returns:
+        What the file holds, on the CPU, and whether it is a TorchScript archive.
+
+    Raises:
+        ValueError: not such a file, a damaged one, or one that holds other Python objects than tensors and plain data.
+    """
+    try:
+        if file_name.endswith(".safetensors"):
+            return load_safetensors(file_name), False
+        if _is_torchscript(file_name):
+            return torch.jit.load(file_name, map_location="cpu").state_dict(), True
+        content = torch.load(file_name, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{file_name} cannot be read as weights: it is damaged, of another format, or it holds Python objects that "
+            f"would have to be executed, which is refused ({str(error).splitlines()[0]}). Wanted: tensors saved by "
+            "torch.save, .safetensors, or OpenAI's .pt archive."
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file_name} holds a {type(content).__name__}, wanted a dict of tensors by name.")
+    return content, False
+
+
+def _is_torchscript(file_name: str) -> bool:
+    if not zipfile.is_zipfile(file_name):
+        return False
+    with zipfile.ZipFile(file_name) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+PathManager.register_handler(ClipPathHandler(), allow_override=True)

@@ -1,0 +1,137 @@
+"""Names of CLIP's parameters in open_clip and in our models. Whatever the tables do not know is an error."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Where the image encoder may be in a model: by itself, or below Detectron2's FPN.
+IMAGE_ENCODERS = ("backbone.visual.", "backbone.bottom_up.visual.")
+TEXT_ENCODER = "text_encoder."
+
+# Start of a name in open_clip -> start of the name in our models; "{image}" is one of IMAGE_ENCODERS.
+CLIP_NAMES = {
+    "visual.": "{image}",
+    "token_embedding.": "text_encoder.token_embedding.",
+    "positional_embedding": "text_encoder.positional_embedding",
+    "transformer.": "text_encoder.transformer.",
+    "ln_final.": "text_encoder.ln_final.",
+    "text_projection": "text_encoder.text_projection",
+}
+# Parts of CLIP that no model of ours has: the contrastive scale, and the numbers in OpenAI's archives.
+CLIP_UNUSED = ("logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size")
+# Parts of the image encoder that only the embeddings need: dropped if the model is built without these.
+EMBEDDING_PARTS = ("visual.attnpool.", "visual.ln_post.", "visual.proj")
+# Position embeddings of a square grid behind one token (mean or class), which fit any size once resized.
+GRID_POSITIONS = ("attnpool.positional_embedding", "visual.positional_embedding")
+# Counts batches for BatchNorm without momentum, which nobody uses; old files lack it.
+OPTIONAL = "num_batches_tracked"
+
+
+def is_clip(names: Iterable[str]) -> bool:
+    """Whether these are the names of a CLIP model as OpenAI and open_clip save it."""
+    return any(name.startswith("visual.") for name in names)
+
+
+def convert_clip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Rename and fit CLIP's weights for a model.
+
+    Args:
+        weights: of CLIP by open_clip's names.
+        model: the model's state dict.
+
+    Returns:
+        The weights by the model's names, and open_clip's names of those that the model has no use for.
+
+    Raises:
+        ValueError: names that are not in the tables, encoder parameters without weights, or shapes that do not fit.
+    """
+    image = next((prefix for prefix in IMAGE_ENCODERS if any(name.startswith(prefix) for name in model)), None)
+    if image is None:
+        raise ValueError(
+            "These are CLIP's weights, but the model has no CLIP image encoder: set MODEL.BACKBONE.NAME to "
+            "'build_clip_resnet_backbone' or 'build_clip_vit_backbone', or MODEL.WEIGHTS to other weights."
+        )
+    converted, dropped, unknown = {}, [], []
+    for name, tensor in weights.items():
+        target = _rename(name, image)
+        if target in model:
+            converted[target] = fit(target, tensor, model[target])
+        elif _is_unused(name, image, model):
+            dropped.append(name)
+        else:
+            unknown.append(name)
+    wanted = [name for name in model if name.startswith((image, TEXT_ENCODER))]
+    check_names([name for name in wanted if name not in converted], unknown, "CLIP")
+    return converted, dropped
+
+
+def check_names(missing: Iterable[str], unknown: Iterable[str], source: str) -> None:
+    """Refuse weights that do not cover a model or hold more than it has.
+
+    Raises:
+        ValueError: there are such names; the message holds them all.
+    """
+    found = {"missing from the weights": missing, "not in the model": unknown}
+    found = {what: sorted(name for name in names if not name.endswith(OPTIONAL)) for what, names in found.items()}
+    if any(found.values()):
+        names = "\n".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in found.items() if names)
+        raise ValueError(
+            f"These weights ({source}) are of another model than the config builds: check MODEL.WEIGHTS against "
+            f"MODEL.BACKBONE.NAME, MODEL.CLIP.ARCH and MODEL.PROMPT.NAME.\n{names}"
+        )
+
+
+def fit(name: str, tensor: Tensor, target: Tensor) -> Tensor:
+    """The tensor in the target's shape: position embeddings of a grid are resized, all else must have it already.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    if tensor.shape == target.shape:
+        return tensor
+    if name.endswith(GRID_POSITIONS) and tensor.ndim == target.ndim == 2 and tensor.shape[1] == target.shape[1]:
+        return resize_positions(tensor, target.shape[0])
+    raise ValueError(
+        f"{name}: found the shape {tuple(tensor.shape)} in the weights, wanted {tuple(target.shape)}: the weights are "
+        "of another architecture or class count than the config's."
+    )
+
+
+def resize_positions(embedding: Tensor, length: int) -> Tensor:
+    """Resize the grid of a position embedding (1 + n * n, C) bilinearly to (length, C) with length = 1 + m * m.
+
+    The first row, of the mean or class token, is kept.
+
+    Raises:
+        ValueError: one of the grids is not a square.
+    """
+    sides = [round((rows - 1) ** 0.5) for rows in (len(embedding), length)]
+    if [side**2 + 1 for side in sides] != [len(embedding), length]:
+        raise ValueError(
+            f"Position embeddings of {len(embedding)} and {length} rows are not a token and a square grid."
+        )
+    grid = embedding[1:].float().T.reshape(1, -1, sides[0], sides[0])
+    grid = F.interpolate(grid, size=(sides[1], sides[1]), mode="bilinear", align_corners=False)
+    return torch.cat([embedding[:1], grid[0].flatten(1).T.to(embedding.dtype)])
+
+
+def _rename(name: str, image: str) -> str | None:
+    for start, ours in CLIP_NAMES.items():
+        if name.startswith(start):
+            return ours.format(image=image) + name.removeprefix(start)
+    return None
+
+
+def _is_unused(name: str, image: str, model: Mapping[str, Tensor]) -> bool:
+    """Whether the model is known to do without this part of CLIP: all of the part, and not just this name."""
+    if name in CLIP_UNUSED:
+        return True
+    part = next((part for part in EMBEDDING_PARTS if name.startswith(part)), None)
+    if part is None:
+        target = _rename(name, image)
+        part = TEXT_ENCODER if target is not None and target.startswith(TEXT_ENCODER) else None
+    else:
+        part = image + part.removeprefix("visual.")
+    return part is not None and not any(key.startswith(part) for key in model)

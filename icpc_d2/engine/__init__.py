@@ -1,0 +1,6 @@
+"""Training: from the command line's config to a trained model."""
+
+from icpc_d2.engine.config import setup
+from icpc_d2.engine.trainer import Trainer
+
+__all__ = ["Trainer", "setup"]

@@ -1,0 +1,84 @@
+"""Optimizer and learning rate of the paper's recipe, which is DenseCLIP's."""
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.solver import LRMultiplier, WarmupParamScheduler, get_default_optimizer_params
+from detectron2.solver import build_lr_scheduler as build_detectron2_lr_scheduler
+from detectron2.solver.build import maybe_add_gradient_clipping
+from fvcore.common.param_scheduler import PolynomialDecayParamScheduler
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+POLY = "WarmupPolyLR"
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """Build the optimizer over the parameters that train.
+
+    The image backbone learns at ``SOLVER.BACKBONE_MULTIPLIER`` times the base rate; normalization layers decay by
+    ``SOLVER.WEIGHT_DECAY_NORM``. All else decays as in DenseCLIP: biases, position embeddings, learned contexts and
+    lambda too. Frozen parameters, which is the whole text encoder, are left out: nothing can move them.
+
+    Raises:
+        ValueError: ``SOLVER.OPTIMIZER`` is unknown.
+    """
+    params = get_default_optimizer_params(
+        model,
+        base_lr=cfg.SOLVER.BASE_LR,
+        weight_decay=cfg.SOLVER.WEIGHT_DECAY,
+        weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
+        bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
+        weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
+        lr_factor_func=lambda name: cfg.SOLVER.BACKBONE_MULTIPLIER if is_image_backbone(name) else 1.0,
+    )
+    if cfg.SOLVER.OPTIMIZER == "AdamW":
+        return maybe_add_gradient_clipping(cfg, torch.optim.AdamW)(params, lr=cfg.SOLVER.BASE_LR)
+    if cfg.SOLVER.OPTIMIZER == "SGD":
+        return maybe_add_gradient_clipping(cfg, torch.optim.SGD)(
+            params, lr=cfg.SOLVER.BASE_LR, momentum=cfg.SOLVER.MOMENTUM, nesterov=cfg.SOLVER.NESTEROV
+        )
+    raise ValueError(f"SOLVER.OPTIMIZER is '{cfg.SOLVER.OPTIMIZER}'; it can be 'AdamW' or 'SGD'.")
+
+
+def is_image_backbone(name: str) -> bool:
+    """Whether the parameter belongs to what the recipe calls the image backbone.
+
+    That is everything named ``backbone``, as in DenseCLIP: attention pool and the vision transformer's pyramid
+    included. Detectron2 counts its FPN as backbone too; in the recipe it is the neck and learns at full rate.
+    """
+    return name.startswith("backbone.") and not name.startswith("backbone.fpn_")
+
+
+def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
+    """Build "WarmupPolyLR" (linear warm-up, then poly decay to ``SOLVER.POLY_END_LR``) or one of Detectron2's own.
+
+    Parameter groups keep their ratio throughout, so the backbone ends at ``BACKBONE_MULTIPLIER * POLY_END_LR``.
+    """
+    if cfg.SOLVER.LR_SCHEDULER_NAME != POLY:
+        return build_detectron2_lr_scheduler(cfg, optimizer)
+    schedule = WarmupParamScheduler(
+        PolySchedule(cfg.SOLVER.POLY_POWER, cfg.SOLVER.POLY_END_LR / cfg.SOLVER.BASE_LR),
+        cfg.SOLVER.WARMUP_FACTOR,
+        min(cfg.SOLVER.WARMUP_ITERS / cfg.SOLVER.MAX_ITER, 1.0),
+        cfg.SOLVER.WARMUP_METHOD,
+        cfg.SOLVER.RESCALE_INTERVAL,
+    )
+    return LRMultiplier(optimizer, multiplier=schedule, max_iter=cfg.SOLVER.MAX_ITER)
+
+
+class PolySchedule(PolynomialDecayParamScheduler):
+    """Multiplier ``(1 - end) * (1 - where) ** power + end`` for ``where`` in [0, 1], the share of training done."""
+
+    def __init__(self, power: float, end_value: float) -> None:
+        """
+        Args:
+            power: exponent of the decay.
+            end_value: multiplier at the end, in [0, 1].
+        """
+        super().__init__(1.0 - end_value, power)
+        self._end_value = end_value
+
+    def __call__(self, where: float) -> float:
+        """The multiplier at this share of the training."""
+        # A run resumed with a smaller MAX_ITER asks beyond 1, where the power of a negative number is complex.
+        return super().__call__(min(where, 1.0)) + self._end_value

@@ -1,0 +1,126 @@
+"""The training loop: Detectron2's, with our data, recipe, evaluation and checkpoints."""
+
+import logging
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import (
+    build_detection_test_loader,
+    build_detection_train_loader,
+    get_detection_dataset_dicts,
+)
+from detectron2.data.samplers import TrainingSampler
+from detectron2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase, create_ddp_model
+from detectron2.evaluation import DatasetEvaluator
+from detectron2.utils import comm
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from icpc_d2.checkpoint import ICPCCheckpointer, WeightsCheckpointer
+from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
+from icpc_d2.engine.hooks import BestCheckpointer
+from icpc_d2.engine.solver import build_lr_scheduler, build_optimizer
+from icpc_d2.evaluation import build_evaluator, results_table, write_results
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(DefaultTrainer):
+    """Train by a config: ``Trainer(cfg)``, ``resume_or_load``, ``train``. Evaluates as it goes and at the end.
+
+    The output folder gets ``metrics.json``, TensorBoard's events, checkpoints, ``model_final.pth``,
+    ``model_best.pth`` (weights alone, best by ``SOLVER.BEST_METRIC``) and ``results.json``.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        # DefaultTrainer's constructor cannot build a distributed model on the CPU, nor use another checkpointer.
+        TrainerBase.__init__(self)
+        cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        loader = self.build_train_loader(cfg)
+        self._trainer = build_step(cfg, distribute(model), loader, optimizer)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = ICPCCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.register_hooks(self.build_hooks())
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """Detectron2's hooks, and the best checkpoint after each evaluation."""
+        hooks = super().build_hooks()
+        if comm.is_main_process() and self.cfg.SOLVER.BEST_METRIC and self.cfg.DATASETS.TEST:
+            metric = self.cfg.SOLVER.BEST_METRIC
+            if len(self.cfg.DATASETS.TEST) > 1:
+                # Detectron2 puts the data set's name first when there are several; the first one decides.
+                metric = f"{self.cfg.DATASETS.TEST[0]}/{metric}"
+            checkpointer = WeightsCheckpointer(self.checkpointer.model, self.cfg.OUTPUT_DIR)
+            # Between evaluation and the writers, which come last.
+            hooks.insert(-1, BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric))
+        return hooks
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """See :func:`icpc_d2.engine.solver.build_optimizer`."""
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
+        """See :func:`icpc_d2.engine.solver.build_lr_scheduler`."""
+        return build_lr_scheduler(cfg, optimizer)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict]]:
+        """Endless batches of ``SOLVER.IMS_PER_BATCH / processes`` training samples of our mapper."""
+        dataset = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
+        sampler = None
+        if cfg.DATALOADER.SAMPLER_TRAIN == "TrainingSampler":
+            # Detectron2 of 2024 ignores SEED here, today's takes SEED -1 ("none") for a seed like any other.
+            sampler = TrainingSampler(len(dataset), seed=cfg.SEED if cfg.SEED >= 0 else None)
+        return build_detection_train_loader(
+            cfg, mapper=SemSegDatasetMapper(cfg, True), dataset=dataset, sampler=sampler
+        )
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict]]:
+        """Each sample of the data set once, one at a time, shared out among the processes."""
+        return build_detection_test_loader(cfg, dataset_name, mapper=SemSegDatasetMapper(cfg, False))
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
+        """See :func:`icpc_d2.evaluation.build_evaluator`."""
+        return build_evaluator(cfg, dataset_name)
+
+    @classmethod
+    def test(
+        cls, cfg: CfgNode, model: nn.Module, evaluators: list[DatasetEvaluator] | None = None
+    ) -> OrderedDict[str, dict]:
+        """Evaluate on each of ``DATASETS.TEST``; write ``results.json`` and log a table.
+
+        Returns:
+            Detectron2's results, in percent: ``{"sem_seg": {...}}``, or one such per data set if there are several;
+            empty in all processes but the main one.
+        """
+        results = super().test(cfg, model, evaluators)
+        if comm.is_main_process() and results:
+            path = write_results(results, cfg.OUTPUT_DIR)
+            logger.info(f"Results, also in {path}:\n{results_table(results)}")
+        return results
+
+
+def build_step(
+    cfg: CfgNode, model: nn.Module, loader: Iterable[list[dict]], optimizer: torch.optim.Optimizer
+) -> SimpleTrainer:
+    """What runs a single iteration. The place for mixed precision and gradient accumulation."""
+    step = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
+    return step(model=model, data_loader=loader, optimizer=optimizer)
+
+
+def distribute(model: nn.Module) -> nn.Module:
+    """Wrap the model for several processes, on GPUs or on the CPU; one process gets it back unchanged."""
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    return create_ddp_model(model, broadcast_buffers=False, device_ids=None if on_cpu else [comm.get_local_rank()])

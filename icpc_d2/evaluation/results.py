@@ -1,0 +1,55 @@
+"""An evaluation's figures as a file for programs and as a table for people."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from detectron2.utils.file_io import PathManager
+from tabulate import tabulate
+
+SUMMARY = ("mIoU", "fwIoU", "mACC", "pACC")
+
+
+def write_results(results: Mapping[str, Any], output_dir: str) -> str:
+    """Write ``results.json``: ``{"mIoU": ..., "IoU-sky": ..., "pACC": ...}`` in percent, null for absent classes.
+
+    Args:
+        results: of one data set, ``{"sem_seg": {...}}``, or ``{data set: {"sem_seg": {...}}}`` of several, which the
+            file then names as well.
+
+    Returns:
+        The file's path.
+    """
+    figures = {name: _jsonable(figures) for name, figures in _by_dataset(results).items()}
+    path = os.path.join(output_dir, "results.json")
+    PathManager.mkdirs(output_dir)
+    with PathManager.open(path, "w") as file:
+        json.dump(figures.get("", figures), file, indent=2)
+        file.write("\n")
+    return path
+
+
+def results_table(results: Mapping[str, Any]) -> str:
+    """The figures as text: a row per class with its IoU and accuracy, then the means. Same argument as above."""
+    tables = []
+    for dataset, figures in _by_dataset(results).items():
+        classes = [name.removeprefix("IoU-") for name in figures if name.startswith("IoU-")]
+        rows = [[name, figures[f"IoU-{name}"], figures[f"ACC-{name}"]] for name in classes]
+        table = tabulate(rows, headers=["class", "IoU", "accuracy"], floatfmt=".2f", tablefmt="simple")
+        summary = "  ".join(f"{name} {figures[name]:.2f}" for name in SUMMARY)
+        tables.append("\n".join(filter(None, [dataset, table, summary])))
+    return "\n\n".join(tables)
+
+
+def _by_dataset(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """Figures by data set; a single one has no name."""
+    if "sem_seg" in results:
+        return {"": results["sem_seg"]}
+    return {dataset: tasks["sem_seg"] for dataset, tasks in results.items()}
+
+
+def _jsonable(figures: Mapping[str, float]) -> dict[str, float | None]:
+    # JSON knows no NaN, and strict parsers refuse it.
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}

@@ -1,0 +1,107 @@
+"""Detectron2's SemSegEvaluator for labels of any depth, label maps as predictions, and without its slow parts."""
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2 import evaluation
+from numpy.typing import DTypeLike
+
+from icpc_d2.data.dataset_mapper import read_label
+
+# "Unlabelled" in 16-bit label files, whatever the data set's own ignore label.
+IGNORE_16_BIT = 65535
+
+
+class SemSegEvaluator(evaluation.SemSegEvaluator):
+    """mIoU, per-class IoU and accuracy, frequency-weighted IoU and pixel accuracy of one data set, in percent.
+
+    Classes that the labels never show are NaN and left out of the means, as in Detectron2.
+    """
+
+    def __init__(self, dataset_name: str, *, predictions_dir: str | None = None, boundary_iou: bool = False) -> None:
+        """
+        Args:
+            dataset_name: registered data set; its metadata has ``stuff_classes`` and ``ignore_label``.
+            predictions_dir: where Detectron2's JSON of all predictions goes; None: not written.
+            boundary_iou: also compute Detectron2's boundary IoU (for fewer than 255 classes).
+        """
+        super().__init__(dataset_name, output_dir=predictions_dir, sem_seg_loading_fn=self.read_label)
+        self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
+
+    def read_label(self, file_name: str, dtype: DTypeLike = np.int64) -> np.ndarray:
+        """Read a label map and check its values.
+
+        Returns:
+            (H, W), 0..K-1 or the data set's ignore label.
+
+        Raises:
+            ValueError: other values, which it names together with the file.
+        """
+        label = read_label(file_name, dtype)
+        label[label == IGNORE_16_BIT] = self._ignore_label
+        valid = (label >= 0) & (label < self._num_classes) | (label == self._ignore_label)
+        if not valid.all():
+            found = ", ".join(str(value) for value in np.unique(label[~valid])[:10])
+            raise ValueError(
+                f"{file_name}: found the labels {found}, wanted 0..{self._num_classes - 1} or the ignore label "
+                f"{self._ignore_label}. Was the data set '{self._dataset_name}' prepared?"
+            )
+        return label
+
+    def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
+        """Count one batch.
+
+        Args:
+            inputs: samples with "file_name".
+            outputs: each with "sem_seg", scores (K, H, W) or a label map (H, W) of integers, as large as the label.
+
+        Raises:
+            ValueError: a prediction's size, class count or values do not fit the label.
+        """
+        for sample, output in zip(inputs, outputs, strict=True):
+            label_file = self.input_file_to_gt_file[sample["file_name"]]
+            label = self.sem_seg_loading_fn(label_file, dtype=np.int64)
+            prediction = self._label_map(output["sem_seg"])
+            if prediction.shape != label.shape:
+                raise ValueError(f"The prediction is {prediction.shape}, its label {label_file} {label.shape}.")
+            label[label == self._ignore_label] = self._num_classes
+            self._conf_matrix += self._count(prediction, label)
+            if self._compute_boundary_iou:
+                self._b_conf_matrix += self._count(
+                    self._mask_to_boundary(prediction.astype(np.uint8)), self._mask_to_boundary(label.astype(np.uint8))
+                )
+            if self._output_dir:
+                self._predictions.extend(self.encode_json_sem_seg(prediction, sample["file_name"]))
+
+    def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
+        """Collect from all processes.
+
+        Returns:
+            ``{"sem_seg": {"mIoU": ..., "IoU-<class>": ..., "pACC": ...}}``; None in all processes but the main one.
+        """
+        with np.errstate(invalid="ignore"):  # nothing but ignored pixels: every figure is NaN
+            results = super().evaluate()
+        if results is None:
+            return None
+        return OrderedDict({task: {name: float(v) for name, v in res.items()} for task, res in results.items()})
+
+    def _label_map(self, sem_seg: torch.Tensor) -> np.ndarray:
+        """Scores (K, H, W) or label map (H, W) -> label map (H, W) int64."""
+        if sem_seg.ndim == 3:
+            if sem_seg.shape[0] != self._num_classes:
+                raise ValueError(
+                    f"The model predicts {sem_seg.shape[0]} classes, '{self._dataset_name}' has {self._num_classes}."
+                )
+            sem_seg = sem_seg.argmax(dim=0)
+        labels = sem_seg.to(self._cpu_device, torch.int64).numpy()
+        if labels.size and not 0 <= labels.min() <= labels.max() < self._num_classes:
+            raise ValueError(f"Predicted labels are {labels.min()}..{labels.max()}, wanted 0..{self._num_classes - 1}.")
+        return labels
+
+    def _count(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """Confusion matrix (K + 1, K + 1) of two label maps: rows predicted, columns true, the last for ignored."""
+        size = self._num_classes + 1
+        pairs = size * prediction.reshape(-1).astype(np.int64) + label.reshape(-1)
+        return np.bincount(pairs, minlength=size * size).reshape(size, size)

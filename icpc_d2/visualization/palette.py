@@ -1,0 +1,79 @@
+"""Colours and names of classes, and label maps painted with them."""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+
+IGNORE_NAME = "ignored"
+_HATCH = (np.array([16, 16, 16], np.uint8), np.array([96, 96, 96], np.uint8))
+_HATCH_PERIOD = 8
+
+
+class Palette:
+    """Names and colours of K classes, and of what is ignored.
+
+    Attributes:
+        names: the class names.
+        colors: (K, 3) uint8, RGB.
+        ignore_label: label value that is ignored.
+    """
+
+    def __init__(
+        self, names: Sequence[str], colors: Sequence[Sequence[int]] | None = None, ignore_label: int = 255
+    ) -> None:
+        """
+        Args:
+            names: of the classes.
+            colors: as many RGB triples in 0..255; None: :func:`distinct_colors`.
+            ignore_label: label value that is ignored.
+
+        Raises:
+            ValueError: names and colours differ in number.
+        """
+        self.names = list(names)
+        self.colors = distinct_colors(len(self.names)) if colors is None else np.array(colors, np.uint8).reshape(-1, 3)
+        self.ignore_label = ignore_label
+        if len(self.colors) != len(self.names):
+            raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colours; each class needs one.")
+
+    def paint(self, labels: np.ndarray) -> np.ndarray:
+        """Paint a label map.
+
+        Args:
+            labels: (H, W) integers; whatever is not 0..K-1 counts as ignored.
+
+        Returns:
+            (H, W, 3) uint8, ignored pixels hatched.
+        """
+        known = self._known(labels)
+        return np.where(known[..., None], self.colors[np.where(known, labels, 0)], hatch(*labels.shape))
+
+    def present(self, *label_maps: np.ndarray) -> list[int]:
+        """Classes in the label maps, the largest area first; -1 stands for ignored pixels and comes last."""
+        known = [self._known(labels) for labels in label_maps]
+        counts = sum(
+            np.bincount(labels[mask].astype(np.int64), minlength=len(self.names))
+            for labels, mask in zip(label_maps, known, strict=True)
+        )
+        order = np.argsort(-counts, kind="stable")
+        classes = [int(index) for index in order if counts[index]]
+        return classes if all(mask.all() for mask in known) else [*classes, -1]
+
+    def _known(self, labels: np.ndarray) -> np.ndarray:
+        return (labels >= 0) & (labels < len(self.names)) & (labels != self.ignore_label)
+
+
+def hatch(height: int, width: int) -> np.ndarray:
+    """Grey diagonal lines on black, (H, W, 3) uint8: the look of what is ignored."""
+    rows, columns = np.ogrid[:height, :width]
+    line = (rows + columns) % _HATCH_PERIOD < 2
+    return np.where(line[..., None], _HATCH[1], _HATCH[0])
+
+
+def distinct_colors(count: int) -> np.ndarray:
+    """`count` colours, (count, 3) uint8, neighbours far apart in hue, the same in every run."""
+    golden_ratio = 0.618033988749895
+    levels = ((0.65, 0.95), (0.9, 0.7), (0.45, 0.8), (0.8, 0.5))  # saturation, value
+    colors = [colorsys.hsv_to_rgb(i * golden_ratio % 1.0, *levels[i % len(levels)]) for i in range(count)]
+    return np.round(np.array(colors).reshape(-1, 3) * 255).astype(np.uint8)

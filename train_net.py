@@ -1,0 +1,50 @@
+#!/usr/bin/env python
+"""Train or evaluate by a config file.
+
+    python train_net.py --config-file configs/quickstart/icpc_tiny.yaml
+    python train_net.py --config-file configs/ade20k/icpc_R50.yaml --num-gpus 8
+    python train_net.py --config-file configs/ade20k/icpc_R50.yaml --eval-only MODEL.WEIGHTS output/model_final.pth
+
+``KEY VALUE`` pairs at the end change the config. Without a GPU, ``--num-gpus N`` starts N processes on the CPU.
+"""
+
+from argparse import Namespace
+
+from detectron2.engine import default_argument_parser, launch
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+
+import icpc_d2  # noqa: F401  registers data sets, backbones and the meta-architecture
+from icpc_d2.checkpoint import ICPCCheckpointer
+from icpc_d2.engine import Trainer, setup
+
+
+def main(args: Namespace) -> dict | None:
+    """Run one process of a training or an evaluation.
+
+    Returns:
+        The evaluation's results, if there were any.
+    """
+    cfg = setup(args)
+    if args.eval_only:
+        model = Trainer.build_model(cfg)
+        ICPCCheckpointer(model, cfg.OUTPUT_DIR).resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        results = Trainer.test(cfg, model)
+        if comm.is_main_process():
+            verify_results(cfg, results)
+        return results
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+if __name__ == "__main__":
+    args = default_argument_parser(epilog=__doc__).parse_args()
+    launch(
+        main,
+        args.num_gpus,
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
