@@ -71,8 +71,8 @@ DATASETS = (
     SemSegDataset(
         name="scenes_sem_seg",
         classes="scenes_10",
-        images="scenes_v1/images/{}",
-        labels="scenes_v1/annotations/{}",
+        images="scenes_v2/images/{}",
+        labels="scenes_v2/annotations/{}",
         splits=TRAIN_VAL,
         generate=make_scenes,
     ),

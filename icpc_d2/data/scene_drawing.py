@@ -92,9 +92,10 @@ class Canvas:
         if top >= bottom or left >= right:
             return
         inside = slice(top - y, bottom - y), slice(left - x, right - x)
-        mask = mask[inside]
-        color = picture[inside][mask]
-        self.image[top:bottom, left:right][mask] = color + (self.haze - color) * distance
+        color, mask = picture[inside], mask[inside]
+        if distance:
+            color = color + (self.haze - color) * np.float32(distance)
+        np.copyto(self.image[top:bottom, left:right], color, where=mask[:, :, None])
         self.label[top:bottom, left:right][mask] = label
 
     def shade(self, x: float, y: float, width: float, height: float, strength: float) -> None:

@@ -50,7 +50,7 @@ class Ground:
 
     def depth_scale(self, y: float) -> float:
         """Size of things that stand at row y, as a share of their size at the lower edge."""
-        return 0.25 + 0.75 * (y - self.horizon) / (self.road.shape[0] - self.horizon)
+        return 0.4 + 0.6 * (y - self.horizon) / (self.road.shape[0] - self.horizon)
 
 
 def draw_landscape(rng: Random, height: int, width: int) -> tuple[Canvas, Ground]:

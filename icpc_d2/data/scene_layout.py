@@ -16,7 +16,7 @@ def place_objects(rng: Random, canvas: Canvas, ground: Ground) -> None:
     things += [(_row(rng, ground, height, 0.02, 0.7), TREE) for _ in range(rng.integers(0, 7))]
     things += [(_row(rng, ground, height, 0.08, 0.95), BOAT) for _ in range(rng.integers(2, 7))]
     things += [(_row(rng, ground, height, 0.15, 1.0), CAR) for _ in range(rng.integers(1, 5))]
-    things += [(_row(rng, ground, height, 0.2, 1.05), PERSON) for _ in range(rng.integers(1, 6))]
+    things += [(_row(rng, ground, height, 0.2, 1.05), PERSON) for _ in range(rng.integers(1, 5))]
     where = canvas.label.copy()  # the ground alone, before things stand on it
     for row, kind in sorted(things):
         _place(rng, canvas, ground, where, row, kind)

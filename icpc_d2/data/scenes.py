@@ -21,7 +21,7 @@ from icpc_d2.data.scene_layout import place_objects
 logger = logging.getLogger(__name__)
 
 # The folder's name carries a version: change it with any change of what is drawn.
-FOLDER = "scenes_v1"
+FOLDER = "scenes_v2"
 SPLITS = {"train": 360, "val": 60}
 HEIGHT, WIDTH = 160, 208
 IGNORE_LABEL = 255
