@@ -43,8 +43,8 @@ setup(
     install_requires=[
         "torch>=2.4",
         "torchvision>=0.19",
-        # Its parameter names are relied upon, nothing else; they have been the same in every 3.x.
-        "open_clip_torch>=3.0,<4",
+        # The tests pass with 2.32.0, 3.0.0 and 3.3.0; a new major version may rename parameters, which we rely upon.
+        "open_clip_torch>=2.32,<4",
         "numpy>=1.24",
         # The variant that needs no system libraries (libGL): Detectron2 and we only draw into arrays.
         "opencv-python-headless>=4.6",

@@ -127,7 +127,7 @@ def keys_read(tree: ast.Module) -> Iterator[str]:
         for node in ast.walk(scope):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 root, _, path = ast.unparse(node).partition(".")
-                yield f"{aliases.get(root, root)}.{path}".partition(".")[2]
+                yield f"{aliases.get(root, root)}.{path}".removeprefix("self.").partition(".")[2]
 
 
 def test_every_key_of_the_config_is_read() -> None:
