@@ -52,6 +52,11 @@ class ICPCCheckpointer(DetectionCheckpointer):
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
+            if not any(name.startswith(IMAGENET_RESNET + "res2.") for name in self.model.state_dict()):
+                raise ValueError(
+                    f"{filename} is a pickle, which may execute code; it is read for an ImageNet ResNet alone, and "
+                    "this model has none. Save the tensors with torch.save or as .safetensors where you trust the file."
+                )
             logger.warning(f"{filename} is a pickle, which may execute code: load only what you trust.")
             return super()._load_file(filename)
         content, is_torchscript = read_weights(filename)
@@ -93,15 +98,15 @@ class ICPCCheckpointer(DetectionCheckpointer):
         model = {name: value for name, value in self.model.state_dict().items() if name.startswith(IMAGENET_RESNET)}
         weights = align_and_update_state_dicts(model, weights, c2_conversion=from_caffe2)
         converted = {name: fit(name, tensor, model[name]) for name, tensor in weights.items() if name in model}
-        # These files have a classifier, and Caffe2's have their statistics merged into weight and bias, as FrozenBN
-        # expects; neither is an error.
+        unknown = [name for name in weights.keys() - model.keys() if not _is_classifier(name)]
+        # Caffe2's files have BatchNorm's statistics merged into its weight and bias. FrozenBN then needs none.
         merged = {
             f"{name}.{statistic}"
             for name, module in self.model.named_modules()
             if isinstance(module, FrozenBatchNorm2d)
             for statistic in ("running_mean", "running_var")
         }
-        check_names(model.keys() - converted.keys() - merged, [], "an ImageNet ResNet")
+        check_names(model.keys() - converted.keys() - merged, unknown, "an ImageNet ResNet")
         self._load_part(converted)
 
     def _load_part(self, weights: dict[str, Tensor]) -> None:
@@ -136,6 +141,12 @@ def check_quick_gelu(model: nn.Module) -> None:
             "OpenAI's CLIP was trained with QuickGELU, but MODEL.CLIP.ARCH builds a model with GELU: set it to the "
             f"same name with '-quickgelu' at its end ({names})."
         )
+
+
+def _is_classifier(name: str) -> bool:
+    """Whether this is of an ImageNet ResNet's last layer, which no segmentation model has."""
+    layer = name.split(".")[-2] if "." in name else name
+    return layer.startswith("fc") or layer == "linear"
 
 
 def _strip_module(weights: dict[str, Any]) -> dict[str, Any]:

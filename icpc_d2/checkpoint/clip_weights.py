@@ -1,8 +1,9 @@
 """Files of weights: where ``clip://RN50`` lies, and what is in a file, without unpickling anything but tensors."""
 
 import os
-import pickle
+import warnings
 import zipfile
+from http.client import HTTPException
 from typing import IO, Any
 
 import torch
@@ -10,7 +11,6 @@ from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
 from open_clip.pretrained import download_pretrained_from_url, get_pretrained_url
-from safetensors import SafetensorError
 from safetensors.torch import load_file as load_safetensors
 
 CLIP_PREFIX = "clip://"
@@ -37,11 +37,11 @@ class ClipPathHandler(PathHandler):
                 f"'{path}' is unknown; there are {', '.join(CLIP_PREFIX + model for model in CLIP_MODELS)}."
             )
         url = get_pretrained_url(name, "openai")
-        # One process a machine downloads, the others find the file in the cache.
-        if comm.get_local_rank() == 0:
-            _download(path, url)
+        # One process of each machine downloads, the others then find the file in the cache.
+        downloads = comm.get_local_rank() == 0
+        file_name = _download(path, url) if downloads else ""
         comm.synchronize()
-        return _download(path, url)
+        return file_name if downloads else _download(path, url)
 
     def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> IO[Any]:
         return open(self._get_local_path(path), mode, buffering=buffering)
@@ -50,7 +50,8 @@ class ClipPathHandler(PathHandler):
 def _download(path: str, url: str) -> str:
     try:
         return download_pretrained_from_url(url)
-    except (OSError, RuntimeError) as error:
+    # Besides connections that fail: a wrong hash, a proxy's page without length, an answer that breaks off.
+    except (OSError, RuntimeError, TypeError, HTTPException) as error:
         name = os.path.basename(url)
         raise OSError(
             f"Cannot download {path} ({error}). On a machine with a connection fetch {url} and put it at "
@@ -71,12 +72,18 @@ def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
         if file_name.endswith(".safetensors"):
             return load_safetensors(file_name), False
         if _is_torchscript(file_name):
-            return torch.jit.load(file_name, map_location="cpu").state_dict(), True
+            with warnings.catch_warnings():
+                # torch deprecates the format, but OpenAI's files have no other.
+                warnings.simplefilter("ignore", FutureWarning)
+                return torch.jit.load(file_name, map_location="cpu").state_dict(), True
         content = torch.load(file_name, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # damaged bytes make these readers raise nearly anything
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
             f"{file_name} cannot be read as weights: it is damaged, of another format, or it holds Python objects that "
-            f"would have to be executed, which is refused ({str(error).splitlines()[0]}). Wanted: tensors saved by "
+            f"would have to be executed, which is refused ({reason}). Wanted: tensors saved by "
             "torch.save, .safetensors, or OpenAI's .pt archive."
         ) from error
     if not isinstance(content, dict):

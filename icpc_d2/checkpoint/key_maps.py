@@ -53,18 +53,13 @@ def convert_clip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> 
             "These are CLIP's weights, but the model has no CLIP image encoder: set MODEL.BACKBONE.NAME to "
             "'build_clip_resnet_backbone' or 'build_clip_vit_backbone', or MODEL.WEIGHTS to other weights."
         )
-    converted, dropped, unknown = {}, [], []
-    for name, tensor in weights.items():
-        target = _rename(name, image)
-        if target in model:
-            converted[target] = fit(target, tensor, model[target])
-        elif _is_unused(name, image, model):
-            dropped.append(name)
-        else:
-            unknown.append(name)
-    wanted = [name for name in model if name.startswith((image, TEXT_ENCODER))]
-    check_names([name for name in wanted if name not in converted], unknown, "CLIP")
-    return converted, dropped
+    renamed = {name: _rename(name, image) for name in weights}
+    sources = {target: name for name, target in renamed.items() if target in model}
+    left_over = [name for name, target in renamed.items() if target not in model]
+    unknown = [name for name in left_over if not _is_unused(name, image, model)]
+    missing = [name for name in model if name.startswith((image, TEXT_ENCODER)) and name not in sources]
+    check_names(missing, unknown, "CLIP")
+    return {target: fit(target, weights[name], model[target]) for target, name in sources.items()}, left_over
 
 
 def check_names(missing: Iterable[str], unknown: Iterable[str], source: str) -> None:

@@ -1,20 +1,35 @@
 """Detectron2's hooks where they fall short."""
 
-from typing import Any
+import json
+import os
 
 from detectron2.engine import hooks
+from detectron2.utils.file_io import PathManager
 
 
 class BestCheckpointer(hooks.BestCheckpointer):
-    """Detectron2's, which also remembers the best figure across ``--resume``."""
+    """Detectron2's, which also remembers the best figure across ``--resume``.
 
-    def state_dict(self) -> dict[str, Any]:
-        """The best figure and its iteration, for the checkpoint; empty before the first evaluation."""
-        if self.best_metric is None:
-            return {}
-        return {"best_metric": self.best_metric, "best_iter": self.best_iter}
+    It stands in ``model_best.json`` beside the weights. A checkpoint could not tell it: it is written before the
+    evaluation of its iteration.
+    """
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` gave."""
-        self.best_metric = state_dict["best_metric"]
-        self.best_iter = state_dict["best_iter"]
+    def before_train(self) -> None:
+        """Read the figure of the run that is resumed."""
+        if self.trainer.start_iter == 0 or not PathManager.isfile(self._path(".pth")):
+            return
+        if PathManager.isfile(self._path(".json")):
+            with PathManager.open(self._path(".json"), "r") as file:
+                best = json.load(file)
+            if best["metric"] == self._val_metric:
+                self.best_metric, self.best_iter = best["value"], best["iteration"]
+
+    def _update_best(self, val: float, iteration: int) -> bool:
+        updated = super()._update_best(val, iteration)
+        if updated:
+            with PathManager.open(self._path(".json"), "w") as file:
+                json.dump({"metric": self._val_metric, "value": float(val), "iteration": iteration}, file)
+        return updated
+
+    def _path(self, ending: str) -> str:
+        return os.path.join(self._checkpointer.save_dir, self._file_prefix + ending)

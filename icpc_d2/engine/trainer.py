@@ -105,6 +105,7 @@ class Trainer(DefaultTrainer):
             Detectron2's results, in percent: ``{"sem_seg": {...}}``, or one such per data set if there are several;
             empty in all processes but the main one.
         """
+        share_buffers(model)
         results = super().test(cfg, model, evaluators)
         if comm.is_main_process() and results:
             path = write_results(results, cfg.OUTPUT_DIR)
@@ -124,3 +125,14 @@ def distribute(model: nn.Module) -> nn.Module:
     """Wrap the model for several processes, on GPUs or on the CPU; one process gets it back unchanged."""
     on_cpu = next(model.parameters()).device.type == "cpu"
     return create_ddp_model(model, broadcast_buffers=False, device_ids=None if on_cpu else [comm.get_local_rank()])
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give all processes the main one's buffers, which are those that checkpoints hold.
+
+    BatchNorm's running statistics differ between processes; evaluating with them would give another figure than the
+    saved model does.
+    """
+    if comm.get_world_size() > 1:
+        for buffer in model.buffers():
+            torch.distributed.broadcast(buffer, src=0)

@@ -1,5 +1,6 @@
 """Detectron2's SemSegEvaluator for labels of any depth, label maps as predictions, and without its slow parts."""
 
+import logging
 from collections import OrderedDict
 from typing import Any
 
@@ -29,6 +30,9 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         """
         super().__init__(dataset_name, output_dir=predictions_dir, sem_seg_loading_fn=self.read_label)
         self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
+        # Detectron2 logs all figures as one line of Python; `results_table` says them for people.
+        self._logger = logging.getLogger(f"{__name__}.raw")
+        self._logger.setLevel(logging.WARNING)
 
     def read_label(self, file_name: str, dtype: DTypeLike = np.int64) -> np.ndarray:
         """Read a label map and check its values.
