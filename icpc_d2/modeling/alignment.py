@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icpc_d2.modeling.folding import Step, Steps
+
 
 class Up(nn.Sequential):
     """Up-sampling by 2, 4 or 8: one to three transposed convolutions of kernel and stride 2, nothing between them."""
@@ -41,16 +43,25 @@ class ScoreMaps(Mapping[str, Tensor]):
             cosines: level -> (B, K, H / stride, W / stride), in [-1, 1].
             terms: level -> the (level, up-sampling) pairs whose sum it is.
         """
-        self._maps = dict(cosines)
+        self.computed = dict(cosines)
         self.terms = terms
+        self._partial: dict[tuple[str, Steps], Tensor] = {}
 
     def __getitem__(self, level: str) -> Tensor:
-        if level not in self._maps:
-            self._maps[level] = sum(up(self[source]) for source, up in self.terms[level])
-        return self._maps[level]
+        if level not in self.computed:
+            self.computed[level] = sum(self.partial(source, tuple(map(Step, up))) for source, up in self.terms[level])
+        return self.computed[level]
+
+    def partial(self, source: str, steps: Steps) -> Tensor:
+        """Run up-sampling steps on the map of a level; chains that begin alike share the work."""
+        if not steps:
+            return self[source]
+        if (source, steps) not in self._partial:
+            self._partial[source, steps] = steps[-1](self.partial(source, steps[:-1]))
+        return self._partial[source, steps]
 
     def __iter__(self) -> Iterator[str]:
-        yield from dict.fromkeys([*self._maps, *self.terms])
+        yield from dict.fromkeys([*self.computed, *self.terms])
 
     def __len__(self) -> int:
         return len(list(iter(self)))

@@ -9,7 +9,7 @@ from detectron2.modeling import build_backbone, build_sem_seg_head
 from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
 from icpc_d2.modeling.class_names import get_class_names
 from icpc_d2.modeling.losses import ContrastiveLoss
-from icpc_d2.modeling.neck import build_neck
+from icpc_d2.modeling.neck import AlignedFPN
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.modeling.text.context_decoder import ContextDecoder
 from icpc_d2.modeling.text.prompts import PROMPTS
@@ -35,7 +35,7 @@ def build_parts(cfg: CfgNode) -> dict[str, Any]:
             )
     channels = shapes["dense_embed"].channels
     alignment = build_alignment(cfg, shapes, len(names))
-    neck = build_neck(
+    neck = AlignedFPN(
         {level: shapes[level] for level in cfg.MODEL.FPN.IN_FEATURES},
         alignment.levels,
         len(names),

@@ -143,9 +143,9 @@ class ICPC(nn.Module):
 
     def losses(self, encoded: Encoded, labels: Tensor) -> dict[str, Tensor]:
         """The three terms of Eq. 9, weighted; labels (B, H, W)."""
-        features = self.neck((encoded.features, encoded.scores))
-        _, losses = self.sem_seg_head(features, labels)
+        # Maps that the losses need exist from here on, so that the neck starts from them.
         maps = [encoded.scores[level] for level in self.loss_scales]
+        _, losses = self.sem_seg_head(self.neck((encoded.features, encoded.scores)), labels)
         ignore = self.sem_seg_head.ignore_value
         align = sum(pixel_cross_entropy(scores / self.align_temperature, labels, ignore) for scores in maps)
         losses["loss_align"] = self.align_weight / len(maps) * align

@@ -25,6 +25,8 @@ class SemanticFPNHead(SemSegFPNHead):
             kwargs: of `SemSegFPNHead`.
         """
         super().__init__(input_shape, **kwargs)
+        # Detectron2 scales by the number of classes, so that few classes start with logits of about 10 and a loss of 8.
+        nn.init.normal_(self.predictor.weight, std=0.01)
         self.predictor = nn.Sequential(nn.Dropout2d(dropout), self.predictor)
 
     @classmethod

@@ -66,13 +66,11 @@ def test_multi_scale_follows_eq_8(level: str) -> None:
 
 
 def test_fine_maps_exist_only_when_asked_for() -> None:
-    alignment = MultiScaleAlignment("res5", 8, 5, "identity")
-    calls = []
-    alignment.up_32_to_4.register_forward_hook(lambda *_: calls.append(1))
-    scores = alignment(torch.randn(1, 8, 2, 2), torch.randn(1, 5, 8))
-    assert scores["res4"].shape == (1, 5, 4, 4) and not calls
+    scores = MultiScaleAlignment("res5", 8, 5, "identity")(torch.randn(1, 8, 2, 2), torch.randn(1, 5, 8))
+    assert scores["res4"].shape == (1, 5, 4, 4)
+    assert set(scores.computed) == {"res4", "res5"}
+    assert scores["res2"].shape == (1, 5, 16, 16)
     assert scores["res2"] is scores["res2"]
-    assert len(calls) == 1
 
 
 def test_identity_start_upsamples_each_class_to_itself() -> None:

@@ -1,0 +1,53 @@
+"""Values that depend on weights alone, kept between calls."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+Value = TypeVar("Value")
+
+
+class _Entry(NamedTuple):
+    tensors: tuple[Tensor, ...]
+    states: tuple[tuple[int, int], ...]
+    key: Hashable
+    value: object
+
+
+class WeightCache(Generic[Value]):
+    """Keeps the last value computed from some tensors, for as long as none of them is written to, moved or replaced.
+
+    It works where no gradient is recorded only; elsewhere each call computes. Safe in threads: at worst two compute.
+    """
+
+    def __init__(self) -> None:
+        self._entry: _Entry | None = None
+
+    def get(self, tensors: Sequence[Tensor], key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return ``compute()``, or what it returned when `tensors` and `key` were the same.
+
+        Args:
+            tensors: all that the value is computed from.
+            key: whatever else it depends on.
+        """
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return compute()
+        # Inference tensors keep no version; they are never parameters of a module that is trained.
+        states = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
+        key = (key, torch.is_autocast_enabled(), torch.is_autocast_enabled("cpu"))
+        entry = self._entry
+        if (
+            entry is None
+            or (entry.states, entry.key) != (states, key)
+            or any(old is not new for old, new in zip(entry.tensors, tensors, strict=True))
+        ):
+            entry = self._entry = _Entry(tuple(tensors), states, key, compute())
+        return entry.value
+
+    def __deepcopy__(self, memo: dict) -> "WeightCache[Value]":
+        return WeightCache()
+
+    def __getstate__(self) -> dict:
+        return {"_entry": None}
