@@ -20,6 +20,8 @@ class WeightCache(Generic[Value]):
     """Keeps the last value computed from some tensors, for as long as none of them is written to, moved or replaced.
 
     It works where no gradient is recorded only; elsewhere each call computes. Safe in threads: at worst two compute.
+    Writing through ``tensor.data`` leaves no trace that could be seen: call :meth:`clear` then. Modules that hold a
+    cache clear it whenever their mode is set.
     """
 
     def __init__(self) -> None:
@@ -45,6 +47,10 @@ class WeightCache(Generic[Value]):
         ):
             entry = self._entry = _Entry(tuple(tensors), states, key, compute())
         return entry.value
+
+    def clear(self) -> None:
+        """Forget the value."""
+        self._entry = None
 
     def __deepcopy__(self, memo: dict) -> "WeightCache[Value]":
         return WeightCache()

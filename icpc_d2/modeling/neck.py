@@ -121,6 +121,11 @@ class Lateral(nn.Module):
             out = out + F.conv2d(total, self.conv.weight[:, self.channels :])
         return out if self.conv.norm is None else self.conv.norm(out)
 
+    def train(self, mode: bool = True) -> "Lateral":
+        """Set the mode, and forget the folded kernels."""
+        self._kernels.clear()
+        return super().train(mode)
+
     def _fold(self, x: LateralInput) -> dict[tuple[str, Steps], Kernel]:
         """The kernels to apply, by the source and the steps that run before; equal ones are summed."""
         weight = self.conv.weight[:, self.channels :, 0, 0]

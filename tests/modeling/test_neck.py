@@ -89,7 +89,8 @@ def test_kept_kernels_follow_the_weights() -> None:
         assert torch.equal(first, neck((features, alignment(dense, text)))["p2"])
         for change in (
             lambda: alignment.up_8_to_4[0].weight.mul_(2),
-            lambda: neck.fpn_lateral2.conv.weight.data.add_(0.1),
+            lambda: neck.fpn_lateral2.conv.weight.add_(0.1),
+            lambda: (neck.fpn_lateral2.conv.weight.data.add_(0.1), neck.eval()),
             lambda: alignment.load_state_dict({k: v + 0.01 for k, v in alignment.state_dict().items()}),
         ):
             change()
