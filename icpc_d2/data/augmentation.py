@@ -128,6 +128,6 @@ def training_augmentations(
     return augmentations
 
 
-def test_augmentations(*, short_side: int, max_long_side: int) -> list[T.Augmentation]:
+def evaluation_augmentations(*, short_side: int, max_long_side: int) -> list[T.Augmentation]:
     """Resize the short side, bounded by the long one; nothing when `short_side` is 0."""
     return [T.ResizeShortestEdge(short_side, max_long_side)] if short_side else []

@@ -11,7 +11,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import Transform
 
-from icpc_d2.data.augmentation import test_augmentations, training_augmentations
+from icpc_d2.data.augmentation import evaluation_augmentations, training_augmentations
 from icpc_d2.data.reading import BadFileError, read_image, read_label
 
 __all__ = ["SemSegDatasetMapper", "read_label"]
@@ -56,7 +56,7 @@ class SemSegDatasetMapper:
         """Arguments of the constructor from the config and from the metadata of its training sets."""
         args: dict[str, Any] = {"is_train": is_train, "image_format": cfg.INPUT.FORMAT}
         if not is_train:
-            args["augmentations"] = test_augmentations(
+            args["augmentations"] = evaluation_augmentations(
                 short_side=cfg.INPUT.MIN_SIZE_TEST, max_long_side=cfg.INPUT.MAX_SIZE_TEST
             )
             return args

@@ -73,8 +73,8 @@ def _ignore_remainders(label: np.ndarray) -> np.ndarray:
 def make_scenes(root: str) -> None:
     """Write all scenes below `root`, unless they are there.
 
-    They are drawn in a temporary folder that is renamed when complete: a killed run leaves nothing half-made behind,
-    and of several processes that start at once the first to finish wins.
+    They are drawn in a temporary folder that is renamed when complete: a killed run leaves no half-made data set, and
+    of several processes that start at once the first to finish wins.
     """
     target = Path(root) / FOLDER
     if target.is_dir():

@@ -1,0 +1,55 @@
+"""Class lists: what is shipped, what is read, what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from icpc_d2.data.class_list import CLASS_LISTS, read_class_list
+
+
+@pytest.mark.parametrize(("name", "count"), [("ade20k_150", 150), ("camvid_11", 11), ("scenes_10", 10)])
+def test_shipped_lists(name: str, count: int) -> None:
+    classes = read_class_list(name)
+    assert len(classes) == len(classes.prompt_names) == len(classes.colors) == count
+    assert len(set(classes.colors)) >= count - 1  # ADE20K's usual palette has one colour twice
+    assert len(set(classes.names)) == count
+
+
+@pytest.mark.parametrize("path", sorted(CLASS_LISTS.glob("*.txt")), ids=lambda path: path.stem)
+def test_prompt_names_are_plain_english(path: Path) -> None:
+    for name in read_class_list(path).prompt_names:
+        assert all(character.isalpha() or character in " -'" for character in name), name
+        assert not name.endswith(("-other", "-stuff")), name
+
+
+def test_ade20k_names_are_those_of_earlier_work() -> None:
+    names = read_class_list("ade20k_150").prompt_names
+    assert [names[k] for k in (0, 6, 8, 89, 149)] == ["wall", "road", "windowpane", "television receiver", "flag"]
+
+
+def test_other_names_and_missing_colours(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text("sky\n\nbrick wall | | wall-brick\n", encoding="utf-8")
+    classes = read_class_list(path)
+    assert classes.prompt_names == ["sky", "brick wall"]
+    assert classes.names == ["sky", "wall-brick"]
+    assert classes.colors == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("sky | 1 2", "line 1"),
+        ("road\nsky | 1 2 256", "line 2"),
+        ("sky | a b c", "wanted 'name'"),
+        (" | 1 2 3", "line 1"),
+        ("sky | 1 2 3 | heaven | more", "line 1"),
+        ("sky\nroad\nsky", "more than once: sky"),
+        ("sky | 1 2 3\nroad", "1 of 2 classes have a colour"),
+    ],
+)
+def test_bad_lists_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=complaint):
+        read_class_list(path)

@@ -1,0 +1,171 @@
+"""Preparation tools: on toy copies of the official layouts, on real files, and on what goes wrong."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectron2.data.datasets import load_sem_seg
+from PIL import Image
+
+from icpc_d2.data.reading import read_label
+from icpc_d2.tools.preparation import Preparation, main
+from icpc_d2.tools.prepare_ade20k import ADE20K
+from icpc_d2.tools.prepare_camvid import CAMVID
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"real pictures are not there: {SHARED}")
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    """A root with three training pairs of CamVid and no other split."""
+    rng = np.random.default_rng(0)
+    for k in range(3):
+        save(tmp_path / "CamVid/train" / f"f{k}.png", rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        save(tmp_path / "CamVid/trainannot" / f"f{k}.png", rng.integers(0, 12, (6, 8), dtype=np.uint8))
+    return tmp_path
+
+
+def run(preparation: Preparation, root: Path, *arguments: str) -> int:
+    return main(preparation, ["--root", str(root), "--workers", "2", *arguments])
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
+    files = (path for path in sorted(root.rglob("*")) if path.is_file())
+    return {str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_void_becomes_255_and_the_rest_stays(camvid: Path) -> None:
+    assert run(CAMVID, camvid) == 0
+    for k in range(3):
+        before = read_label(str(camvid / "CamVid/trainannot" / f"f{k}.png"))
+        after = read_label(str(camvid / "camvid_detectron2/annotations/train" / f"f{k}.png"))
+        np.testing.assert_array_equal(after, np.where(before == 11, 255, before))
+        picture = camvid / "camvid_detectron2/images/train" / f"f{k}.png"
+        assert picture.read_bytes() == (camvid / "CamVid/train" / f"f{k}.png").read_bytes()
+
+
+def test_ade20k_ids_are_shifted(tmp_path: Path) -> None:
+    folder = tmp_path / "ADEChallengeData2016"
+    save(folder / "annotations/validation/a.png", np.array([[0, 1, 150]], np.uint8))
+    save(folder / "images/validation/a.jpg", np.zeros((1, 3, 3), np.uint8))
+    assert run(ADE20K, tmp_path) == 0
+    prepared = read_label(str(folder / "annotations_detectron2/validation/a.png"))
+    np.testing.assert_array_equal(prepared, [[255, 0, 149]])
+
+
+def test_second_run_does_nothing(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(CAMVID, camvid)
+    before = snapshot(camvid)
+    capsys.readouterr()
+    assert run(CAMVID, camvid) == 0
+    assert snapshot(camvid) == before
+    assert "train: 0 files made, 6 were there already" in capsys.readouterr().out
+
+
+def test_interrupted_run_is_continued(camvid: Path) -> None:
+    run(CAMVID, camvid)
+    whole = {name: content for name, (_, content) in snapshot(camvid).items()}
+    folder = camvid / "camvid_detectron2/annotations/train"
+    (folder / "f1.png").unlink()
+    (folder / ".f1.png.123.tmp").write_bytes(b"half")
+    assert run(CAMVID, camvid) == 0
+    assert {name: content for name, (_, content) in snapshot(camvid).items()} == whole
+
+
+def test_incomplete_data_is_a_warning_and_with_strict_an_error(
+    camvid: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(CAMVID, camvid) == 0
+    messages = capsys.readouterr().err
+    assert "warning: train: 3 pairs, the official data set has 367." in messages
+    assert "warning: val: skipped, nothing in" in messages
+    assert run(CAMVID, camvid, "--strict") == 1
+    assert "error: train: 3 pairs" in capsys.readouterr().err
+
+
+def test_pictures_without_labels_are_named(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (camvid / "CamVid/trainannot/f2.png").unlink()
+    assert run(CAMVID, camvid) == 0
+    assert "train: 1 pictures without a label map, which will not be used: f2." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fault", ["ids", "truncated"])
+def test_bad_files_are_named_and_the_others_done(camvid: Path, capsys: pytest.CaptureFixture[str], fault: str) -> None:
+    bad = camvid / "CamVid/trainannot/f1.png"
+    if fault == "ids":
+        save(bad, np.full((6, 8), 12, np.uint8))
+    else:
+        bad.write_bytes(bad.read_bytes()[:50])
+    assert run(CAMVID, camvid) == 1
+    message = capsys.readouterr().err
+    assert "error: train: " in message
+    assert str(bad) in message
+    assert ("found the ids [12], wanted 0..11" in message) == (fault == "ids")
+    assert sorted(os.listdir(camvid / "camvid_detectron2/annotations/train")) == ["f0.png", "f2.png"]
+
+
+def test_check_reads_what_was_prepared(camvid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(CAMVID, camvid)
+    shutil.rmtree(camvid / "CamVid")  # not needed any more
+    before = snapshot(camvid)
+    assert run(CAMVID, camvid, "--check") == 0
+    assert "train: 3 of 3 label maps are good" in capsys.readouterr().out
+    assert snapshot(camvid) == before
+    save(camvid / "camvid_detectron2/annotations/train/f0.png", np.full((6, 8), 11, np.uint8))
+    assert run(CAMVID, camvid, "--check") == 1
+    assert "f0.png: found the ids [11], wanted 0..10 or 255" in capsys.readouterr().err
+
+
+def test_check_converts_nothing(camvid: Path) -> None:
+    assert run(CAMVID, camvid, "--check") == 0
+    assert not (camvid / "camvid_detectron2").exists()
+
+
+@pytest.mark.parametrize("preparation", [ADE20K, CAMVID], ids=lambda preparation: preparation.name)
+def test_missing_data_says_where_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], preparation: Preparation
+) -> None:
+    assert run(preparation, tmp_path) == 1
+    message = capsys.readouterr().err
+    for expected in (preparation.page, preparation.archive, str(tmp_path / preparation.folder), "GB"):
+        assert expected in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hidden_files_are_no_labels(camvid: Path) -> None:
+    (camvid / "CamVid/trainannot/._f0.png").write_bytes(b"what macOS leaves in archives")
+    assert run(CAMVID, camvid) == 0
+
+
+@real
+def test_real_camvid(tmp_path: Path) -> None:
+    for folder in ("train", "trainannot"):
+        (tmp_path / "CamVid" / folder).mkdir(parents=True)
+        for file in sorted((SHARED / "CamVid" / folder).iterdir())[:5]:
+            shutil.copyfile(file, tmp_path / "CamVid" / folder / file.name)
+    assert run(CAMVID, tmp_path) == 0
+    prepared = tmp_path / "camvid_detectron2"
+    pairs = load_sem_seg(str(prepared / "annotations/train"), str(prepared / "images/train"), "png", "png")
+    assert len(pairs) == 5
+    assert run(CAMVID, tmp_path, "--check") == 0
+
+
+@real
+def test_real_ade20k(tmp_path: Path) -> None:
+    folder = tmp_path / "ADEChallengeData2016"
+    shutil.copytree(SHARED / "ADEChallengeData2016", folder, copy_function=shutil.copyfile)
+    assert run(ADE20K, tmp_path) == 0
+    labels = sorted((folder / "annotations/validation").iterdir())
+    assert len(labels) == 17
+    for label in labels:
+        official = np.array(Image.open(label))
+        prepared = np.array(Image.open(folder / "annotations_detectron2/validation" / label.name))
+        np.testing.assert_array_equal(prepared, official - np.uint8(1))  # which wraps 0 to 255
