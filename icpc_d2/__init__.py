@@ -3,7 +3,7 @@
 Importing this package registers its backbones, head and meta-architecture; nothing else happens.
 """
 
-from icpc_d2 import modeling
+from icpc_d2 import data, modeling
 from icpc_d2.config import add_icpc_config
 
-__all__ = ["add_icpc_config", "modeling"]
+__all__ = ["add_icpc_config", "data", "modeling"]
