@@ -36,8 +36,9 @@ def results_table(results: Mapping[str, Any]) -> str:
     tables = []
     for dataset, figures in _by_dataset(results).items():
         classes = [name.removeprefix("IoU-") for name in figures if name.startswith("IoU-")]
-        rows = [[name, figures[f"IoU-{name}"], figures[f"ACC-{name}"]] for name in classes]
-        table = tabulate(rows, headers=["class", "IoU", "accuracy"], floatfmt=".2f", tablefmt="simple")
+        rows = [[name, *(_text(figures[f"{kind}-{name}"]) for kind in ("IoU", "ACC"))] for name in classes]
+        headers = ["class", "IoU", "accuracy"]
+        table = tabulate(rows, headers, colalign=("left", "right", "right"), disable_numparse=True)
         summary = "  ".join(f"{name} {figures[name]:.2f}" for name in SUMMARY)
         tables.append("\n".join(filter(None, [dataset, table, summary])))
     return "\n\n".join(tables)
@@ -48,6 +49,10 @@ def _by_dataset(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     if "sem_seg" in results:
         return {"": results["sem_seg"]}
     return {dataset: tasks["sem_seg"] for dataset, tasks in results.items()}
+
+
+def _text(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "absent"
 
 
 def _jsonable(figures: Mapping[str, float]) -> dict[str, float | None]:

@@ -11,6 +11,8 @@ from icpc_d2.visualization.palette import IGNORE_NAME, Palette, hatch
 
 # Sizes in pixels. Small pictures are enlarged and large ones reduced, so that the text keeps its proportion.
 LONG_SIDE = (400, 640)
+# Room for the title of a panel, and for the legend, where the picture is narrow.
+MIN_COLUMN = 160
 MARGIN = 20
 GAP = 12
 TITLE_HEIGHT = 30
@@ -41,13 +43,14 @@ def comparison(image: np.ndarray, label: np.ndarray, prediction: np.ndarray, pal
         "label": _paint(label, palette, size),
         "prediction": _paint(prediction, palette, size),
     }
-    width = 2 * MARGIN + len(panels) * size[0] + (len(panels) - 1) * GAP
+    column_width = max(size[0], MIN_COLUMN) + GAP
+    width = 2 * MARGIN + len(panels) * column_width - GAP
     legend = _legend(palette, palette.present(label, prediction), width - 2 * MARGIN)
     height = MARGIN + TITLE_HEIGHT + size[1] + GAP + legend.height + MARGIN
     sheet = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for column, (title, panel) in enumerate(panels.items()):
-        left, top = MARGIN + column * (size[0] + GAP), MARGIN + TITLE_HEIGHT
+        left, top = MARGIN + column * column_width, MARGIN + TITLE_HEIGHT
         draw.text((left, MARGIN), title, INK, _font("DejaVuSans-Bold.ttf"))
         sheet.paste(panel, (left, top))
         draw.rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=FRAME)

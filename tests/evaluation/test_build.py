@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import MetadataCatalog
+from PIL import Image
+
+from icpc_d2.config import add_icpc_config
+from icpc_d2.evaluation import build_evaluator
+from icpc_d2.evaluation.pictures import spread
+
+from .conftest import TinyDataset
+
+
+def make_cfg(output_dir: Path, *datasets: str, **sem_seg: object) -> CfgNode:
+    cfg = get_cfg()
+    add_icpc_config(cfg)
+    cfg.OUTPUT_DIR = str(output_dir)
+    cfg.DATASETS.TEST = datasets
+    cfg.TEST.SEM_SEG.update(sem_seg)
+    return cfg
+
+
+def run(cfg: CfgNode, dataset: TinyDataset) -> dict[str, float]:
+    evaluator = build_evaluator(cfg, dataset.name)
+    evaluator.reset()
+    outputs = [{"sem_seg": torch.from_numpy(label % 255)} for label in dataset.labels]
+    evaluator.process(dataset.samples, outputs)
+    return evaluator.evaluate()["sem_seg"]
+
+
+def test_figures_and_pictures(dataset: TinyDataset, tmp_path: Path) -> None:
+    results = run(make_cfg(tmp_path / "out", dataset.name, NUM_PICTURES=2), dataset)
+    assert results["mIoU"] == 100
+    pictures = sorted((tmp_path / "out").rglob("*"))
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in pictures] == [
+        "pictures",
+        "pictures/0.png",
+        "pictures/1.png",
+    ]
+    assert np.asarray(Image.open(pictures[1])).ndim == 3
+
+
+def test_everything_that_is_slow_on_request(dataset: TinyDataset, tmp_path: Path) -> None:
+    cfg = make_cfg(tmp_path / "out", dataset.name, SAVE_PREDICTIONS=True, BOUNDARY_IOU=True)
+    results = run(cfg, dataset)
+    assert "BoundaryIoU-sky" in results
+    assert (tmp_path / "out" / "inference" / "sem_seg_predictions.json").is_file()
+
+
+def test_several_data_sets_keep_their_files_apart(dataset: TinyDataset, tmp_path: Path) -> None:
+    cfg = make_cfg(tmp_path / "out", dataset.name, "other", NUM_PICTURES=9)
+    run(cfg, dataset)
+    assert len(list((tmp_path / "out" / "pictures" / dataset.name).glob("*.png"))) == len(dataset.samples)
+
+
+def test_other_tasks_are_refused(dataset: TinyDataset, tmp_path: Path) -> None:
+    MetadataCatalog.get("boxes_only").evaluator_type = "coco"
+    with pytest.raises(ValueError, match="'boxes_only' has evaluator_type 'coco' in its metadata, wanted 'sem_seg'"):
+        build_evaluator(make_cfg(tmp_path, "boxes_only"), "boxes_only")
+    MetadataCatalog.remove("boxes_only")
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(1, [0]), (3, [0, 3, 6]), (10, list(range(10))), (99, list(range(10)))])
+def test_pictures_are_spread_evenly(count: int, chosen: list[int]) -> None:
+    assert spread(range(10), count) == chosen
+    assert spread([], count) == []
