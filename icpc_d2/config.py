@@ -57,6 +57,13 @@ def _add_model_config(cfg: CN) -> None:
     # Used by "template" alone.
     cfg.MODEL.PROMPT.TEMPLATE = "a photo of a {}."
 
+    # --- Text encoder ------------------------------------------------------------------------------------------------
+    cfg.MODEL.TEXT_ENCODER = CN()
+    # MiB that the activations of a block of classes may take; more classes are encoded block by block. 0: all at once.
+    cfg.MODEL.TEXT_ENCODER.MEMORY = 1024
+    # Compute the activations of the class tokens again in backward instead of keeping them: for many classes.
+    cfg.MODEL.TEXT_ENCODER.CHECKPOINT = False
+
     # --- Context decoder, Eq. 4 --------------------------------------------------------------------------------------
     cfg.MODEL.CONTEXT_DECODER = CN()
     cfg.MODEL.CONTEXT_DECODER.WIDTH = 256

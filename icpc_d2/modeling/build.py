@@ -63,7 +63,7 @@ def build_text(cfg: CfgNode, names: list[str], channels: int) -> dict[str, Any]:
     keys = cfg.MODEL.PROMPT
     if keys.NAME not in PROMPTS:
         raise ValueError(f"MODEL.PROMPT.NAME is {keys.NAME!r}; wanted is one of {sorted(PROMPTS)}")
-    encoder = TextEncoder(cfg.MODEL.CLIP.ARCH)
+    encoder = TextEncoder(cfg.MODEL.CLIP.ARCH, cfg.MODEL.TEXT_ENCODER.MEMORY, cfg.MODEL.TEXT_ENCODER.CHECKPOINT)
     if encoder.channels != channels:
         raise ValueError(
             f"the backbone's embeddings are {channels} wide, but the text encoder of MODEL.CLIP.ARCH "

@@ -79,6 +79,75 @@ def test_shared_prefix_equals_the_naive_encoder(prompt_name: str) -> None:
             torch.testing.assert_close(gradient, reference, atol=1e-4 * reference.abs().max().item(), rtol=1e-3)
 
 
+@pytest.mark.parametrize("max_tokens", [1, 4, 7, 10**9])
+def test_blocks_hold_every_class_once(max_tokens: int) -> None:
+    tokens = ClassTokens(NAMES, "{}", 77)
+    blocks = list(tokens.blocks(max_tokens))
+    assert torch.equal(torch.cat([block.ids for block in blocks]), tokens.ids)
+    assert torch.equal(torch.cat([block.positions for block in blocks]), tokens.positions)
+    assert torch.equal(torch.cat([block.ids[block.ends] for block in blocks]), tokens.ids[tokens.ends])
+    for block in blocks:
+        assert sum(count * length for count, length in block.shapes) == len(block.ids)
+        assert len(block.ids) <= max_tokens or len(block.ends) == 1
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_blocks_and_checkpoints_change_nothing(checkpoint: bool) -> None:
+    encoder, prompt = TextEncoder("tiny-RN"), PROMPTS["icpc"](4, 128, 64, 16)
+    names = [f"{first} {second}" for first in NAMES for second in NAMES]
+    tokens, global_embed = ClassTokens(names, "{}", 77, 5), torch.randn(2, 128)
+    results = []
+    for encoder.memory, encoder.checkpoint in ((0, False), (1, checkpoint)):
+        text = encoder(tokens, prompt(global_embed))
+        loss = (text * torch.linspace(-1, 1, text.numel()).view_as(text)).sum()
+        results.append((text, *torch.autograd.grad(loss, list(prompt.parameters()))))
+    assert len(list(tokens.blocks(encoder._tokens_per_block(2)))) > 1
+    for found, wanted in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-5 * wanted.abs().max().item(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("prompt_name", sorted(PROMPTS))
+def test_what_is_kept_in_evaluation_follows_the_weights(prompt_name: str) -> None:
+    encoder, prompt = TextEncoder("tiny-RN"), PROMPTS[prompt_name](4, 128, 64, 16)
+    tokens, global_embed = ClassTokens(NAMES, "{}", 77, prompt.num_context), torch.randn(2, 128)
+    runs = []
+    encoder.transformer.resblocks[0].ln_1.register_forward_hook(lambda *_: runs.append(1))
+    with torch.no_grad():
+        for change in (
+            lambda: None,
+            lambda: [parameter.add_(0.05) for parameter in prompt.parameters()],
+            lambda: encoder.load_state_dict({name: value * 1.01 for name, value in encoder.state_dict().items()}),
+        ):
+            change()
+            first = encoder(tokens, prompt(global_embed))
+            torch.testing.assert_close(first, naive_text(encoder, NAMES, prompt(global_embed)), atol=1e-5, rtol=1e-4)
+            before = len(runs)
+            assert torch.equal(first, encoder(tokens, prompt(global_embed)))
+            # Nothing at all without an image; else the image's token and the classes, but not the shared context.
+            assert len(runs) - before == (0 if prompt_name in ("template", "coop") else 2)
+        other = ClassTokens(NAMES[::-1], "{}", 77, prompt.num_context)
+        torch.testing.assert_close(encoder(other, prompt(global_embed)), first.flip(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_stays_near_float32(dtype: torch.dtype) -> None:
+    encoder, prompt = TextEncoder("tiny-RN"), PROMPTS["icpc"](4, 128, 64, 16)
+    tokens, global_embed = ClassTokens(NAMES, "{}", 77, 5), torch.randn(2, 128)
+    wanted = encoder(tokens, prompt(global_embed))
+    with torch.autocast("cpu", dtype):
+        found = encoder(tokens, prompt(global_embed))
+    found.float().square().sum().backward()
+    assert nn.functional.cosine_similarity(found.float(), wanted, dim=-1).min() > 0.999
+    assert all(parameter.grad.isfinite().all() for parameter in prompt.parameters())
+
+
+def test_encoder_compiles_as_one_graph() -> None:
+    encoder, prompt = TextEncoder("tiny-RN"), PROMPTS["icpc"](4, 128, 64, 16)
+    tokens, global_embed = ClassTokens(NAMES, "{}", 77, 5), torch.randn(2, 128)
+    compiled = torch.compile(lambda x: encoder(tokens, prompt(x)), backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(global_embed), encoder(tokens, prompt(global_embed)))
+
+
 def test_prompts_are_the_papers() -> None:
     """Each variant's tokens, by Table 4 and Eq. 2."""
     global_embed = torch.randn(2, 32)

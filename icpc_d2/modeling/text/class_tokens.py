@@ -1,7 +1,8 @@
 """Class names as CLIP's BPE tokens, grouped by length so that nothing is padded."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from open_clip import SimpleTokenizer
@@ -10,16 +11,29 @@ from torch import Tensor, nn
 _tokenizer = SimpleTokenizer()
 
 
+class TokenBlock(NamedTuple):
+    """Tokens of some of the classes, those of equal length side by side; M tokens in all.
+
+    Attributes:
+        shapes: (K_g, L_g) of each group of classes with L_g tokens, EOT included.
+        ids: (M,) token ids of all groups, one group after the other.
+        positions: (M,) offset of each token in its own class, 0..L_g - 1.
+        ends: index into `ids` of each class's EOT.
+    """
+
+    shapes: list[tuple[int, int]]
+    ids: Tensor
+    positions: Tensor
+    ends: Tensor
+
+
 class ClassTokens(nn.Module):
     """The tokens of a prompt that are not learned: ``[SOT, template words...]`` and, per class, ``[name..., EOT]``.
 
     Attributes:
         names: the K class names.
         prefix: (P,) token ids that all prompts begin with.
-        shapes: (K_g, L_g) of each group of classes with L_g tokens, EOT included.
-        ids: token ids of all groups, one group after the other; sum of K_g * L_g.
-        positions: offset of each of `ids` in its own class, 0..L_g - 1.
-        ends: (K,) index into `ids` of each EOT, in the order of the groups.
+        shapes, ids, positions, ends: of all K classes, see :class:`TokenBlock`.
         order: (K,) place of class k among the groups.
     """
 
@@ -63,6 +77,29 @@ class ClassTokens(nn.Module):
     def _add_buffer(self, name: str, value: Tensor) -> None:
         # Not persistent: they follow from the names, and a checkpoint must not override those of another vocabulary.
         self.register_buffer(name, value, persistent=False)
+
+    def blocks(self, max_tokens: int) -> Iterator[TokenBlock]:
+        """Split the classes, in the order of the groups, into blocks of at most `max_tokens` (but at least a class)."""
+        begin = first = 0
+        shapes: list[tuple[int, int]] = []
+        tokens = classes = 0
+
+        def block() -> TokenBlock:
+            rows = slice(begin, begin + tokens)
+            ends = self.ends[first : first + classes] - begin
+            return TokenBlock(shapes, self.ids[rows], self.positions[rows], ends)
+
+        for count, length in self.shapes:
+            while count:
+                fitting = min(count, (max_tokens - tokens) // length)
+                if fitting <= 0 and shapes:
+                    yield block()
+                    begin, first, shapes, tokens, classes = begin + tokens, first + classes, [], 0, 0
+                    continue
+                fitting = max(1, fitting)
+                shapes = [*shapes, (fitting, length)]
+                tokens, classes, count = tokens + fitting * length, classes + fitting, count - fitting
+        yield block()
 
     def __len__(self) -> int:
         return len(self.names)

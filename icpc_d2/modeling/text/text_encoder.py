@@ -7,12 +7,16 @@ Shapes: B images (1 if the context holds nothing of an image), K classes in grou
 M = sum of K_g * L_g tokens, n context tokens, D width, h heads, d = D / h, C joint embedding width.
 """
 
+import sys
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from icpc_d2.modeling import clip
-from icpc_d2.modeling.text.class_tokens import ClassTokens
+from icpc_d2.modeling.cache import WeightCache
+from icpc_d2.modeling.text.class_tokens import ClassTokens, TokenBlock
 from icpc_d2.modeling.text.prompts import Context
 
 KeysValues = list[tuple[Tensor, Tensor]]  # of each layer: (B, h, n, d) each
@@ -22,13 +26,16 @@ class TextEncoder(nn.Module):
     """Class names in the context of a prompt -> text embeddings.
 
     The parameters are CLIP's, by their names in open_clip; they take no gradient and stay in eval mode, while gradients
-    pass through to the context.
+    pass through to the context. Without gradients, what no image changes is kept until a weight changes.
     """
 
-    def __init__(self, architecture: str) -> None:
+    def __init__(self, architecture: str, memory: int = 0, checkpoint: bool = False) -> None:
         """
         Args:
             architecture: see :func:`icpc_d2.modeling.clip.get_architecture`.
+            memory: MiB that the activations of a block of classes may take; more classes are encoded block by block.
+                0: all at once. While training, all blocks stay in memory unless `checkpoint` is set.
+            checkpoint: whether to keep no activations of the class tokens for backward, and compute them again.
         """
         super().__init__()
         model = clip.build_text(architecture)
@@ -39,31 +46,46 @@ class TextEncoder(nn.Module):
         self.text_projection = model.text_projection
         self.context_length, self.width = self.positional_embedding.shape
         self.channels = self.text_projection.shape[1]
+        self.memory = memory
+        self.checkpoint = checkpoint
+        self._shared_context: WeightCache[KeysValues] = WeightCache()
+        self._embeddings: WeightCache[Tensor] = WeightCache()
         self.requires_grad_(False)
-        self.eval()
+        self.train(False)
 
     def train(self, mode: bool = True) -> "TextEncoder":
-        """Stay in eval mode."""
+        """Stay in eval mode, and forget what is kept."""
+        self._shared_context.clear()
+        self._embeddings.clear()
         return super().train(False)
 
     def forward(self, tokens: ClassTokens, context: Context) -> Tensor:
         """Embed all classes: (B, K, C), with B = 1 if `context` holds nothing of an image."""
-        keys_values, length = self._encode_context(tokens.prefix, context)
-        return self._encode_classes(tokens, keys_values, length)
-
-    def _encode_context(self, prefix: Tensor, context: Context) -> tuple[KeysValues, int]:
-        """Keys and values of what stands before the class name, and the number n of these tokens."""
-        shared = self.token_embedding(prefix)
-        if context.shared is not None:
-            shared = torch.cat([shared, context.shared.to(shared.dtype)])
-        length = len(shared)
-        keys_values = self._continue((shared + self.positional_embedding[:length])[None], [])
         if context.per_image is not None:
-            end = length + context.per_image.shape[1]
-            tokens = context.per_image + self.positional_embedding[length:end]
-            keys_values = self._continue(tokens, keys_values)
-            length = end
-        return keys_values, length
+            return self._encode_classes(tokens, *self._encode_context(tokens, context))
+        weights = [*self.parameters(), tokens.ids, *_tensors(tokens.prefix, context.shared)]
+        return self._embeddings.get(
+            weights, None, lambda: self._encode_classes(tokens, *self._encode_context(tokens, context))
+        )
+
+    def _encode_context(self, tokens: ClassTokens, context: Context) -> tuple[KeysValues, int]:
+        """Keys and values of what stands before the class name, and the number n of these tokens."""
+        weights = [*self.parameters(), *_tensors(tokens.prefix, context.shared)]
+        keys_values = self._shared_context.get(
+            weights, None, lambda: self._encode_shared(tokens.prefix, context.shared)
+        )
+        length = len(tokens.prefix) + (0 if context.shared is None else len(context.shared))
+        if context.per_image is None:
+            return keys_values, length
+        end = length + context.per_image.shape[1]
+        return self._continue(context.per_image + self.positional_embedding[length:end], keys_values), end
+
+    def _encode_shared(self, prefix: Tensor, shared: Tensor | None) -> KeysValues:
+        """Keys and values of SOT, the template's words and V."""
+        x = self.token_embedding(prefix)
+        if shared is not None:
+            x = torch.cat([x, shared])
+        return self._continue((x + self.positional_embedding[: len(x)])[None], [])
 
     def _continue(self, x: Tensor, past: KeysValues) -> KeysValues:
         """Run tokens (B, L, D) after those whose keys and values are `past`; return all keys and values."""
@@ -80,9 +102,27 @@ class TextEncoder(nn.Module):
 
     def _encode_classes(self, tokens: ClassTokens, past: KeysValues, offset: int) -> Tensor:
         """Run the class names and EOT after their context, which ends at position `offset`."""
+        batch = len(past[0][0])
+        encoded = []
+        for block in tokens.blocks(self._tokens_per_block(batch)):
+            if self.checkpoint and torch.is_grad_enabled():
+                encoded.append(checkpoint(self._encode_block, block, past, offset, use_reentrant=False))
+            else:
+                encoded.append(self._encode_block(block, past, offset))
+        return torch.cat(encoded, dim=1)[:, tokens.order]
+
+    def _tokens_per_block(self, batch: int) -> int:
+        if not self.memory:
+            return sys.maxsize
+        # Values of D kept by a layer for its backward: 2 norms, 3 projections, 3 sums, 3 x 4 in the MLP.
+        layers = len(self.transformer.resblocks) if torch.is_grad_enabled() else 1
+        bytes_per_token = batch * layers * 20 * self.width * self.positional_embedding.element_size()
+        return self.memory * 2**20 // bytes_per_token
+
+    def _encode_block(self, tokens: TokenBlock, past: KeysValues, offset: int) -> Tensor:
+        """(B, classes of the block, C)."""
         blocks = self.transformer.resblocks
-        x = self.token_embedding(tokens.ids) + self.positional_embedding[offset + tokens.positions]
-        x = x[None]
+        x = (self.token_embedding(tokens.ids) + self.positional_embedding[offset + tokens.positions])[None]
         for index, block in enumerate(blocks[:-1]):
             query, key, value = clip.project_heads(block.attn, block.ln_1(x))
             x = _finish_block(block, x, _attend_groups(query, key, value, past[index], tokens.shapes))
@@ -92,8 +132,11 @@ class TextEncoder(nn.Module):
         (query,) = clip.project_heads(last.attn, normed[:, tokens.ends], slice(0, 1))
         key, value = clip.project_heads(last.attn, normed, slice(1, 3))
         attended = _attend_groups(query, key, value, past[-1], tokens.shapes, queries_per_class=1)
-        x = self.ln_final(_finish_block(last, x[:, tokens.ends], attended))
-        return (x @ self.text_projection)[:, tokens.order]
+        return self.ln_final(_finish_block(last, x[:, tokens.ends], attended)) @ self.text_projection
+
+
+def _tensors(*values: Tensor | None) -> list[Tensor]:
+    return [value for value in values if value is not None]
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, before: tuple[Tensor, Tensor] | None) -> Tensor:
