@@ -1,0 +1,133 @@
+"""``train_net.py`` from the command line, as its users run it: on a tiny CamVid, with a tiny model, on the CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+CLASSES = 11
+TINY = {
+    "MODEL.DEVICE": "cuda",
+    "INPUT.MIN_SIZE_TRAIN": "(64,)",
+    "INPUT.CROP.SIZE": "(64,64)",
+    "INPUT.MIN_SIZE_TEST": "48",
+    "DATALOADER.NUM_WORKERS": "0",
+    "SOLVER.IMS_PER_BATCH": "2",
+    "SOLVER.WARMUP_ITERS": "1",
+    "SOLVER.MAX_ITER": "4",
+    "SOLVER.CHECKPOINT_PERIOD": "2",
+    "TEST.EVAL_PERIOD": "2",
+    "TEST.SEM_SEG.NUM_PICTURES": "2",
+}
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root of data sets with a CamVid of six training and three validation pictures."""
+    root = tmp_path_factory.mktemp("datasets")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 3)):
+        for kind in ("images", "annotations"):
+            (root / "camvid_detectron2" / kind / split).mkdir(parents=True)
+        for index in range(count):
+            label = np.repeat(np.repeat(random.integers(0, CLASSES, (4, 5), np.uint8), 12, 0), 12, 1)
+            image = np.stack([20 * label, 255 - 20 * label, random.integers(0, 255, label.shape, np.uint8)], -1)
+            Image.fromarray(image).save(root / "camvid_detectron2" / "images" / split / f"{index}.png")
+            Image.fromarray(label).save(root / "camvid_detectron2" / "annotations" / split / f"{index}.png")
+    return root
+
+
+def train_net(datasets: Path, output: Path, *flags: str, **overrides: str) -> str:
+    """Run the script on configs/camvid/icpc_tiny.yaml; return what it wrote to the terminal.
+
+    Args:
+        overrides: of the config, with "__" for the dots.
+    """
+    keys = TINY | {"OUTPUT_DIR": str(output)} | {key.replace("__", "."): value for key, value in overrides.items()}
+    run = subprocess.run(
+        [sys.executable, "train_net.py", "--config-file", "configs/camvid/icpc_tiny.yaml", "--dist-url", "auto", *flags]
+        + [word for pair in keys.items() for word in pair],
+        cwd=ROOT,
+        env=os.environ | {"DETECTRON2_DATASETS": str(datasets), "CUDA_VISIBLE_DEVICES": ""},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stdout[-4000:]
+    return run.stdout
+
+
+def results(output: Path) -> dict[str, float]:
+    return json.loads((output / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def trained(datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    output = tmp_path_factory.mktemp("trained")
+    return output, train_net(datasets, output)
+
+
+def test_training_leaves_everything_in_its_folder(trained: tuple[Path, str]) -> None:
+    output, log = trained
+    assert {"mIoU", "IoU-sky", "fwIoU", "mACC", "pACC"} <= results(output).keys()
+    assert len([name for name in results(output) if name.startswith("IoU-")]) == CLASSES
+    assert len(list((output / "pictures").glob("*.png"))) == 2
+    assert list(output.glob("events.out.tfevents.*"))
+    for name in ("model_0000001.pth", "model_final.pth", "model_best.pth", "log.txt"):
+        assert (output / name).stat().st_size > 0, name
+    metrics = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    assert metrics[-1]["iteration"] == 4
+    assert metrics[-1]["sem_seg/mIoU"] == results(output)["mIoU"]
+    assert any({"loss_sem_seg", "loss_align", "loss_contrast", "lr"} <= line.keys() for line in metrics)
+    assert "mIoU" in log.rsplit("class ", 1)[1], "the table is in the log"
+    assert "eta: " in log
+
+
+def test_the_config_that_was_used_is_complete(trained: tuple[Path, str]) -> None:
+    output, log = trained
+    cfg = yaml.unsafe_load((output / "config.yaml").read_text())  # the test's own file, with Python tuples
+    assert "running on the CPU" in log
+    assert cfg["MODEL"]["DEVICE"] == "cpu"
+    assert cfg["MODEL"]["SEM_SEG_HEAD"]["NORM"] == "BN"
+    assert len(cfg["MODEL"]["CLASS_NAMES"]) == cfg["MODEL"]["SEM_SEG_HEAD"]["NUM_CLASSES"] == CLASSES
+
+
+def test_eval_only_repeats_the_figures(trained: tuple[Path, str], datasets: Path, tmp_path: Path) -> None:
+    weights = str(trained[0] / "model_final.pth")
+    train_net(datasets, tmp_path, "--eval-only", MODEL__WEIGHTS=weights)
+    assert results(tmp_path) == results(trained[0])
+    assert not (tmp_path / "model_final.pth").exists()
+
+
+def test_resume_continues_the_training(trained: tuple[Path, str], datasets: Path, tmp_path: Path) -> None:
+    output = tmp_path / "resumed"
+    output.mkdir()
+    for name in ("model_final.pth", "last_checkpoint", "model_best.pth", "model_best.json"):
+        (output / name).write_bytes((trained[0] / name).read_bytes())
+    log = train_net(datasets, output, "--resume", SOLVER__MAX_ITER="6")
+    assert "Starting training from iteration 4" in log
+    checkpoint = torch.load(output / "model_final.pth", weights_only=True)
+    assert checkpoint["iteration"] == 5
+    optimizer = checkpoint["trainer"]["_trainer"]["optimizer"]
+    assert {int(state["step"]) for state in optimizer["state"].values()} == {6}
+    before = torch.load(trained[0] / "model_final.pth", weights_only=True)["model"]
+    moved = {name for name, value in checkpoint["model"].items() if not torch.equal(value, before[name])}
+    assert moved
+    assert not any(name.startswith("text_encoder.") for name in moved)
+
+
+def test_two_processes_train_and_evaluate_on_the_cpu(datasets: Path, tmp_path: Path) -> None:
+    log = train_net(datasets, tmp_path / "two", "--num-gpus=2")
+    assert "SyncBN -> naiveSyncBN (2 process(es) on cpu)" in log
+    weights = str(tmp_path / "two" / "model_final.pth")
+    train_net(datasets, tmp_path / "one", "--eval-only", MODEL__WEIGHTS=weights)
+    assert results(tmp_path / "one") == results(tmp_path / "two")
