@@ -9,10 +9,12 @@
 """
 
 from argparse import Namespace
+from collections.abc import Sequence
 
 from detectron2.engine import default_argument_parser, launch
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
 
 import icpc_d2  # noqa: F401  registers data sets, backbones and the meta-architecture
 from icpc_d2.checkpoint import ICPCCheckpointer
@@ -38,8 +40,19 @@ def main(args: Namespace) -> dict | None:
     return trainer.train()
 
 
+def parse_args(arguments: Sequence[str] | None = None) -> Namespace:
+    """Parse the command line, or `arguments`; leave with a message where it is wrong."""
+    parser = default_argument_parser(epilog=__doc__)
+    args = parser.parse_args(arguments)
+    if not args.config_file:
+        parser.error("--config-file is missing; configs/quickstart/icpc_tiny.yaml trains in minutes without a GPU")
+    if not PathManager.isfile(args.config_file):
+        parser.error(f"--config-file {args.config_file}: there is no such file")
+    return args
+
+
 if __name__ == "__main__":
-    args = default_argument_parser(epilog=__doc__).parse_args()
+    args = parse_args()
     launch(
         main,
         args.num_gpus,

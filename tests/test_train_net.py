@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +132,18 @@ def test_two_processes_train_and_evaluate_on_the_cpu(datasets: Path, tmp_path: P
     weights = str(tmp_path / "two" / "model_final.pth")
     train_net(datasets, tmp_path / "one", "--eval-only", MODEL__WEIGHTS=weights)
     assert results(tmp_path / "one") == results(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config-file is missing; configs/quickstart"),
+        (["--config-file", "nowhere.yaml"], "nowhere.yaml: there is no"),
+    ],
+)
+def test_a_wrong_command_line_is_told_so(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / "train_net.py"))["parse_args"](arguments)
+    assert message in capsys.readouterr().err
