@@ -60,6 +60,14 @@ DATASETS = (
         prepare="python -m icpc_d2.tools.prepare_ade20k",
     ),
     SemSegDataset(
+        name="ade20k_full_sem_seg",
+        classes="ade20k_full_847",
+        images="ADE20K_2021_17_01/images_detectron2/{}",
+        labels="ADE20K_2021_17_01/annotations_detectron2/{}",
+        splits={"train": "training", "val": "validation"},
+        ignore_label=65535,
+    ),
+    SemSegDataset(
         name="camvid_sem_seg",
         classes="camvid_11",
         images="camvid_detectron2/images/{}",

@@ -22,6 +22,13 @@ def test_prompt_names_are_plain_english(path: Path) -> None:
         assert not name.endswith(("-other", "-stuff")), name
 
 
+def test_ade20k_full_tells_classes_apart_that_share_their_first_synonym() -> None:
+    names = read_class_list("ade20k_full_847").prompt_names
+    assert len(names) == 847
+    assert [names[k] for k in (0, 255, 846)] == ["wall", "pier", "adding machine"]
+    assert {"bag", "traveling bag", "handbag"} <= set(names)
+
+
 def test_ade20k_names_are_those_of_earlier_work() -> None:
     names = read_class_list("ade20k_150").prompt_names
     assert [names[k] for k in (0, 6, 8, 89, 149)] == ["wall", "road", "windowpane", "television receiver", "flag"]

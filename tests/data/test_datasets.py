@@ -46,7 +46,7 @@ def test_every_split_is_registered(dataset: SemSegDataset) -> None:
         assert f"{dataset.name}_{split}" in DatasetCatalog.list()
         assert metadata.prompt_classes == read_class_list(dataset.classes).prompt_names
         assert len(metadata.stuff_classes) == len(metadata.prompt_classes)
-        assert (metadata.ignore_label, metadata.evaluator_type) == (255, "sem_seg")
+        assert (metadata.ignore_label, metadata.evaluator_type) == (dataset.ignore_label, "sem_seg")
 
 
 def test_detectron2s_own_set_gets_prompt_names_and_nothing_else() -> None:
