@@ -1,6 +1,6 @@
 # Each of these works as the first command in a fresh clone; what stands already is skipped.
 #   make quickstart   train, evaluate and draw with a tiny model on generated scenes, in minutes on a CPU
-#   make test         the tests, but those marked slow; make test-all: all of them
+#   make test         all tests; make test-fast: but those marked slow
 #   make lint         ruff: rules and format; make format: let ruff mend what it can
 #   make setup        only the environment, in .venv
 # To change on the command line, for example `make test PYTHON=python3.12`:
@@ -18,7 +18,7 @@ python := $(VENV)/bin/python
 pip := $(python) -m pip --disable-pip-version-check
 quickstart_output := output/quickstart
 
-.PHONY: quickstart test test-all lint format setup
+.PHONY: quickstart test test-fast lint format setup
 .DELETE_ON_ERROR:
 
 # An earlier quickstart is removed: it would add to its metrics.json and keep its pictures.
@@ -30,10 +30,10 @@ quickstart: setup
 	@echo "Figures: $(quickstart_output)/results.json    Log: $(quickstart_output)/log.txt"
 
 test: setup
-	$(python) -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow"
-
-test-all: setup
 	$(python) -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+test-fast: setup
+	$(python) -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow"
 
 lint: $(VENV)/ruff.stamp
 	$(VENV)/bin/ruff check .
