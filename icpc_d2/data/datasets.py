@@ -113,9 +113,10 @@ def register_dataset(dataset: SemSegDataset, root: str) -> None:
         image_root = os.path.join(root, dataset.images.format(folder))
         label_root = os.path.join(root, dataset.labels.format(folder))
         DatasetCatalog.register(name, partial(load_dataset, dataset, root, image_root, label_root))
+        if classes.colors:
+            MetadataCatalog.get(name).set(stuff_colors=classes.colors)
         MetadataCatalog.get(name).set(
             stuff_classes=classes.names,
-            stuff_colors=classes.colors,
             prompt_classes=classes.prompt_names,
             image_root=image_root,
             sem_seg_root=label_root,
