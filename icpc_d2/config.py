@@ -109,6 +109,9 @@ def _add_input_config(cfg: CN) -> None:
     cfg.INPUT.SCALE_RANGE = [0.5, 2.0]
     # A crop is drawn again while one class covers more than this share of its labelled pixels; 1: never.
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 0.75
+    # A training sample that cannot be used (unreadable, ids out of range, sizes that differ) stops the training
+    # ("raise"), or another one is drawn instead, which is counted and logged ("skip").
+    cfg.INPUT.ON_BAD_FILE = "raise"
 
 
 def _add_solver_config(cfg: CN) -> None:

@@ -1,16 +1,22 @@
-"""Class names and colours from plain text files.
+"""Class names, colours and original ids from plain text files.
 
-One class a line, in the order of the training ids: ``name``, ``name | r g b`` or ``name | r g b | other name``.
+One class a line, in the order of the training ids: ``name | r g b | other name | id``. Only the name is needed.
 
 - ``name`` is what the prompts say: plain English, unique.
-- ``r g b`` is the display colour, 0..255.
+- ``r g b`` is the display colour, 0..255. Label pictures in colour are read by it.
 - ``other name`` is what the data set or Detectron2 calls the class, where that differs; reports use it.
+- ``id`` is what the data set's own label files call it; where it is not given, the training id.
+
+A line ``ignore | r g b`` is no class: it is the colour of ignored pixels in label pictures in colour.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 CLASS_LISTS = Path(__file__).parent / "classes"
+IGNORE = "ignore"
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -19,16 +25,43 @@ class ClassList:
 
     Attributes:
         prompt_names: names as the prompts say them, unique.
-        names: names as reports show them.
+        names: names as reports show them, unique.
         colors: (r, g, b) of each class, 0..255; empty when the file gives none.
+        ids: id of each class in the data set's own label files.
+        ignore_color: colour of ignored pixels in label pictures in colour; None: there is none.
     """
 
     prompt_names: list[str]
     names: list[str]
-    colors: list[tuple[int, int, int]]
+    colors: list[Color]
+    ids: list[int]
+    ignore_color: Color | None = None
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def color_table(self, ignore_label: int) -> dict[Color, int]:
+        """Colour -> training id, for label pictures in colour; empty without colours.
+
+        Raises:
+            ValueError: two classes have one colour.
+        """
+        rows = [*zip(self.colors, range(len(self)), strict=False)]
+        if self.colors and self.ignore_color is not None:
+            rows.append((self.ignore_color, ignore_label))
+        table = dict(rows)
+        if len(table) < len(rows):
+            twice = sorted(color for color, count in Counter(color for color, _ in rows).items() if count > 1)
+            raise ValueError(f"label pictures in colour need one colour for each class, found more than once: {twice}.")
+        return table
+
+
+@dataclass(frozen=True)
+class _Row:
+    prompt_name: str
+    color: Color | None
+    other: str
+    id: int | None
 
 
 def read_class_list(name: str | Path) -> ClassList:
@@ -38,25 +71,41 @@ def read_class_list(name: str | Path) -> ClassList:
         name: path of a text file, or the name of one of ``icpc_d2/data/classes/*.txt`` without its ending.
 
     Raises:
-        ValueError: a line that cannot be read, a name given twice, colours for some of the classes only.
+        ValueError: a line that cannot be read, a name given twice, colours or ids for some of the classes only.
+        FileNotFoundError: no such file.
     """
     path = Path(name) if str(name).endswith(".txt") else CLASS_LISTS / f"{name}.txt"
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    # "utf-8-sig": editors on Windows put an invisible mark in front, which would become part of the first name.
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     rows = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line]
-    prompt_names = [prompt_name for prompt_name, _, _ in rows]
-    repeated = sorted({n for n in prompt_names if prompt_names.count(n) > 1})
-    if repeated:
-        raise ValueError(f"{path}: class names must be unique, found more than once: {', '.join(repeated)}.")
-    colors = [color for _, color, _ in rows if color is not None]
-    if len(colors) not in (0, len(rows)):
-        raise ValueError(f"{path}: {len(colors)} of {len(rows)} classes have a colour; give all of them one, or none.")
-    return ClassList(prompt_names, [other or prompt_name for prompt_name, _, other in rows], colors)
+    ignore_color = next((row.color for row in rows if row.prompt_name == IGNORE), None)
+    rows = [row for row in rows if row.prompt_name != IGNORE]
+    if not rows:
+        raise ValueError(f"{path}: found no class, wanted one a line.")
+    names = [row.other or row.prompt_name for row in rows]
+    ids = [row.id for row in rows if row.id is not None]
+    colors = [row.color for row in rows if row.color is not None]
+    _check_unique(path, "class names", [row.prompt_name for row in rows])
+    _check_unique(path, "other names", names)
+    _check_unique(path, "ids", ids)
+    for what, values in (("a colour", colors), ("an id", ids)):
+        if len(values) not in (0, len(rows)):
+            raise ValueError(f"{path}: {len(values)} of {len(rows)} classes have {what}; give all of them one or none.")
+    return ClassList(
+        [row.prompt_name for row in rows], names, colors, ids or list(range(len(rows))), ignore_color=ignore_color
+    )
 
 
-def _parse(line: str, where: str) -> tuple[str, tuple[int, int, int] | None, str]:
-    """Split a line into prompt name, colour or None, other name or ""."""
-    name, color, other, *rest = [field.strip() for field in line.split("|")] + [""] * 2
+def _parse(line: str, where: str) -> _Row:
+    name, color, other, number, *rest = [field.strip() for field in line.split("|")] + [""] * 3
     values = color.split()
-    if not name or any(rest) or len(values) not in (0, 3) or not all(v.isdecimal() and int(v) < 256 for v in values):
-        raise ValueError(f"{where}: found {line!r}, wanted 'name', 'name | r g b' or 'name | r g b | other name'.")
-    return name, tuple(int(v) for v in values) or None, other
+    good = name and not any(rest) and len(values) in (0, 3) and (not number or number.isdecimal())
+    if not good or not all(v.isdecimal() and int(v) < 256 for v in values):
+        raise ValueError(f"{where}: found {line!r}, wanted 'name', 'name | r g b' or 'name | r g b | other name | id'.")
+    return _Row(name, tuple(int(v) for v in values) or None, other, int(number) if number else None)
+
+
+def _check_unique(path: Path, what: str, values: list) -> None:
+    repeated = sorted(value for value, count in Counter(values).items() if count > 1)
+    if repeated:
+        raise ValueError(f"{path}: {what} must be unique, found more than once: {', '.join(map(str, repeated))}.")

@@ -1,7 +1,7 @@
 """From a dataset dict (two file names) to the model's input (two tensors)."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ class SemSegDatasetMapper:
         image_format: str,
         ignore_label: int = 255,
         num_classes: int = 0,
+        label_colors: Mapping[tuple[int, int, int], int] | None = None,
     ) -> None:
         """
         Args:
@@ -43,12 +44,14 @@ class SemSegDatasetMapper:
             image_format: "RGB" or "BGR".
             ignore_label: the label value that is allowed besides the class ids.
             num_classes: label values from here on are errors; 0: not checked.
+            label_colors: (r, g, b) -> id, for label files that have colours instead of ids.
         """
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
         self.image_format = image_format
         self.ignore_label = ignore_label
         self.num_classes = num_classes
+        self.label_colors = label_colors
         logger.info("Augmentations in %s: %s", "training" if is_train else "inference", list(augmentations))
 
     @classmethod
@@ -60,7 +63,7 @@ class SemSegDatasetMapper:
                 short_side=cfg.INPUT.MIN_SIZE_TEST, max_long_side=cfg.INPUT.MAX_SIZE_TEST
             )
             return args
-        args["ignore_label"], args["num_classes"] = _labels_of(cfg.DATASETS.TRAIN)
+        args |= _labels_of(cfg.DATASETS.TRAIN)
         args["augmentations"] = training_augmentations(
             scale_range=cfg.INPUT.SCALE_RANGE,
             short_side=cfg.INPUT.MIN_SIZE_TRAIN[0],
@@ -100,7 +103,7 @@ class SemSegDatasetMapper:
     def _read_label(self, dataset_dict: dict[str, Any], image_size: tuple[int, ...]) -> np.ndarray:
         """The label map, (H, W) int32, checked against the picture's size and the class ids."""
         file_name = dataset_dict["sem_seg_file_name"]
-        label = read_label(file_name, np.int32)
+        label = read_label(file_name, np.int32, self.label_colors)
         if label.shape != image_size:
             raise BadFileError(
                 f"{file_name}: found a label map of {label.shape[0]} x {label.shape[1]} (height x width), wanted "
@@ -116,19 +119,21 @@ class SemSegDatasetMapper:
         return label
 
 
-def _labels_of(dataset_names: Sequence[str]) -> tuple[int, int]:
-    """Ignore label and class count (0: unknown) that all training sets share.
+def _labels_of(dataset_names: Sequence[str]) -> dict[str, Any]:
+    """What all training sets share about their labels, as arguments of the mapper.
 
     Raises:
         ValueError: they differ.
     """
-    found = {}
+    found, colors = {}, {}
     for name in dataset_names:
         metadata = MetadataCatalog.get(name)
         found[name] = (metadata.get("ignore_label", 255), len(metadata.get("stuff_classes", [])))
+        colors |= metadata.get("label_colors", {})
     if len(set(found.values())) > 1:
         raise ValueError(
             f"DATASETS.TRAIN: sets that are trained together need one ignore label and one class list, found "
             f"(ignore label, classes) {found}."
         )
-    return next(iter(found.values()), (255, 0))
+    ignore_label, num_classes = next(iter(found.values()), (255, 0))
+    return {"ignore_label": ignore_label, "num_classes": num_classes, "label_colors": colors}

@@ -3,7 +3,7 @@
 Detectron2's own mapper reads labels as 8-bit grey: palette PNGs become luminance and 16-bit ids are clipped to 255.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -36,24 +36,47 @@ def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def read_label(file_name: str, dtype: DTypeLike = np.int64) -> np.ndarray:
+def read_label(
+    file_name: str, dtype: DTypeLike = np.int64, colors: Mapping[tuple[int, int, int], int] | None = None
+) -> np.ndarray:
     """Read a label map: ids as stored, of 8-bit grey, palette (the indices, not their colours) and 16-bit files.
 
     It also serves as ``sem_seg_loading_fn`` of Detectron2's ``SemSegEvaluator``.
+
+    Args:
+        colors: (r, g, b) -> id, for files that have colours instead of ids.
 
     Returns:
         (H, W) of `dtype`, which must be able to hold the ids.
 
     Raises:
-        BadFileError: a missing, unreadable or truncated file, or one that has colours instead of ids.
+        BadFileError: a missing, unreadable or truncated file, or one that has colours that `colors` does not.
     """
     label = _read(file_name, None)
+    if colors and label.ndim == 3 and label.shape[2] in (3, 4):
+        return _ids_of_colors(file_name, label[:, :, :3], colors).astype(dtype)
     if label.ndim != 2 or label.dtype.kind not in "biu":
         raise BadFileError(
-            f"{file_name}: found a label picture of shape {label.shape} and type {label.dtype}, "
-            "wanted (H, W) class ids. Convert colours to ids first."
+            f"{file_name}: found a label picture of shape {label.shape} and type {label.dtype}, wanted (H, W) class "
+            "ids. Convert colours to ids, or use a folder data set whose classes.txt gives the colour of each class."
         )
     return label.astype(dtype)
+
+
+def _ids_of_colors(file_name: str, label: np.ndarray, colors: Mapping[tuple[int, int, int], int]) -> np.ndarray:
+    """(H, W, 3) uint8 -> (H, W) int64."""
+    table = sorted((r << 16 | g << 8 | b, index) for (r, g, b), index in colors.items())
+    keys, ids = np.array(table).T
+    pixels = label.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+    place = np.searchsorted(keys, pixels).clip(max=len(keys) - 1)
+    unknown = np.unique(pixels[keys[place] != pixels])
+    if len(unknown):
+        found = ", ".join(f"({key >> 16} {key >> 8 & 255} {key & 255})" for key in unknown[:5].tolist())
+        raise BadFileError(
+            f"{file_name}: found the colours (r g b) {found}{' and more' * (len(unknown) > 5)}, wanted those of the "
+            f"{len(colors)} in the class list. A line 'ignore | r g b' there names the colour of ignored pixels."
+        )
+    return ids[place]
 
 
 def _mode(file_name: str) -> str:

@@ -8,7 +8,9 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -29,6 +31,8 @@ IGNORE_LABEL = 255
 OVERSAMPLING = 2
 # What is visible of a thing in fewer pixels than this cannot be recognized, and is not labelled.
 SMALLEST_REGION = 16
+# Seconds. Drawing takes far less, so that a folder this old is not one that another process is drawing into.
+ABANDONED_AFTER = 3600
 
 
 def draw_scene(seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -81,6 +85,7 @@ def make_scenes(root: str) -> None:
         return
     logger.info("Drawing %d scenes into %s (once, some seconds).", sum(SPLITS.values()), target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(target.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=target.parent))
     try:
         _write_scenes(temporary)
@@ -91,6 +96,14 @@ def make_scenes(root: str) -> None:
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what runs left that were killed while they drew; a folder that is touched no more is such a one."""
+    for leftover in folder.glob(f".{FOLDER}-*"):
+        with suppress(FileNotFoundError):  # another process was faster
+            if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _write_scenes(folder: Path) -> None:

@@ -11,6 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from icpc_d2.config import add_icpc_config
+from icpc_d2.data.folders import register_folders
 from icpc_d2.modeling.class_names import get_class_names
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ def setup(args: Namespace) -> CfgNode:
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="icpc_d2")
     resolve_device(cfg)
     resolve_norms(cfg, comm.get_world_size())
+    register_folders((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
     resolve_classes(cfg)
     cfg.freeze()
     default_setup(cfg, args)
@@ -75,11 +77,15 @@ def resolve_norms(cfg: CfgNode, num_processes: int) -> None:
 
 
 def resolve_classes(cfg: CfgNode) -> None:
-    """Write the class names and their number into the config, in place, so that the merged config is complete.
+    """Write the class names, their number and the ignore label into the config, so that the merged one is complete.
 
     Raises:
         ValueError: there are no names, or names, number and data sets disagree.
     """
+    if cfg.DATASETS.TRAIN:
+        # 255 is a class where there are more of them; the labels, which the metadata describes, decide.
+        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+        cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = metadata.get("ignore_label", cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE)
     cfg.MODEL.CLASS_NAMES = get_class_names(cfg)
     num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(cfg.MODEL.CLASS_NAMES)
     for dataset in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):

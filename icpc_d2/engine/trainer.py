@@ -7,12 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import (
-    build_detection_test_loader,
-    build_detection_train_loader,
-    get_detection_dataset_dicts,
-)
-from detectron2.data.samplers import TrainingSampler
+from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase, create_ddp_model
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
@@ -22,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from icpc_d2.checkpoint import ICPCCheckpointer, WeightsCheckpointer
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.engine.hooks import BestCheckpointer
+from icpc_d2.data.loader import Draws, TrainingSamples, build_sampler, build_train_loader
 from icpc_d2.engine.solver import build_lr_scheduler, build_optimizer
 from icpc_d2.evaluation import build_evaluator, results_table, write_results
 
@@ -76,16 +72,22 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict]]:
         """Endless batches of ``SOLVER.IMS_PER_BATCH / processes`` training samples of our mapper."""
-        dataset = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
-        sampler = None
-        if cfg.DATALOADER.SAMPLER_TRAIN == "TrainingSampler":
-            # Detectron2 of 2024 ignores SEED here, today's takes SEED -1 ("none") for a seed like any other.
-            sampler = TrainingSampler(len(dataset), seed=cfg.SEED if cfg.SEED >= 0 else None)
-        return build_detection_train_loader(
-            cfg, mapper=SemSegDatasetMapper(cfg, True), dataset=dataset, sampler=sampler
+        dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
+        seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+        samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), seed, cfg.INPUT.ON_BAD_FILE)
+        sampler = build_sampler(
+            cfg.DATALOADER.SAMPLER_TRAIN, len(dicts), seed, cfg.DATALOADER.get("RANDOM_SUBSET_RATIO", 1.0)
         )
 
     @classmethod
+        batch_size, rest = divmod(cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size())
+        if rest:
+            raise ValueError(
+                f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}; wanted a multiple of the number of processes, "
+                f"{comm.get_world_size()}."
+            )
+        draws = Draws(sampler, comm.get_rank(), comm.get_world_size())
+        return build_train_loader(samples, draws, batch_size, cfg.DATALOADER.NUM_WORKERS)
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict]]:
         """Each sample of the data set once, one at a time, shared out among the processes."""
         return build_detection_test_loader(cfg, dataset_name, mapper=SemSegDatasetMapper(cfg, False))

@@ -33,6 +33,7 @@ class PictureWriter(DatasetEvaluator):
             metadata.get("stuff_colors"),
             metadata.get("ignore_label", 255),
         )
+        self._label_colors = metadata.get("label_colors")
         self._output_dir = output_dir
         self._labels = {
             sample["file_name"]: sample["sem_seg_file_name"]
@@ -49,7 +50,7 @@ class PictureWriter(DatasetEvaluator):
             prediction = sem_seg.argmax(dim=0) if sem_seg.ndim == 3 else sem_seg
             picture = comparison(
                 read_image(file_name),
-                read_label(self._labels[file_name]),
+                read_label(self._labels[file_name], colors=self._label_colors),
                 prediction.to("cpu", torch.int64).numpy(),
                 self._palette,
             )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2 import evaluation
+from detectron2.data import MetadataCatalog
 from numpy.typing import DTypeLike
 
 from icpc_d2.data.dataset_mapper import read_label
@@ -29,6 +30,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
             boundary_iou: also compute Detectron2's boundary IoU (for fewer than 255 classes).
         """
         super().__init__(dataset_name, output_dir=predictions_dir, sem_seg_loading_fn=self.read_label)
+        self._label_colors = MetadataCatalog.get(dataset_name).get("label_colors")
         self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
         # Detectron2 logs all figures as one line of Python; `results_table` says them for people.
         self._logger = logging.getLogger(f"{__name__}.raw")
@@ -43,7 +45,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         Raises:
             ValueError: other values, which it names together with the file.
         """
-        label = read_label(file_name, dtype)
+        label = read_label(file_name, dtype, self._label_colors)
         label[label == IGNORE_16_BIT] = self._ignore_label
         valid = (label >= 0) & (label < self._num_classes) | (label == self._ignore_label)
         if not valid.all():

@@ -61,7 +61,7 @@ def run(augmentations: T.AugmentationList, image: np.ndarray, label: np.ndarray,
 def inner(label: np.ndarray, margin: int) -> np.ndarray:
     """Mask of the pixels whose neighbours within `margin` all have their label."""
     mask = np.ones(label.shape, bool)
-    padded = np.pad(label, margin, mode="edge")
+    padded = np.pad(label, margin, constant_values=-1)  # what lies beyond the crop is not known
     for dy in range(2 * margin + 1):
         for dx in range(2 * margin + 1):
             mask &= padded[dy : dy + label.shape[0], dx : dx + label.shape[1]] == label

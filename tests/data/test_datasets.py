@@ -10,14 +10,20 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import ADE20K_SEM_SEG_CATEGORIES
 from PIL import Image
 
-from icpc_d2.data import datasets
+from icpc_d2.data import registration
 from icpc_d2.data.class_list import read_class_list
-from icpc_d2.data.datasets import DATASETS, SemSegDataset, register_all, register_dataset
+from icpc_d2.data.datasets import DATASETS, register_all
+from icpc_d2.data.registration import SemSegDataset, register_dataset
 
 
 def toy(name: str) -> SemSegDataset:
     return SemSegDataset(
-        name=name, classes="camvid_11", images="toy/{}", labels="toy_labels/{}", splits={"train": "a"}, prepare="do it"
+        name=name + "_{}",
+        classes="camvid_11",
+        images="toy/{}",
+        labels="toy_labels/{}",
+        splits={"train": "a"},
+        prepare="do it",
     )
 
 
@@ -33,17 +39,17 @@ def forget() -> Callable[[str], str]:
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     # Detectron2's loggers do not pass on what they get, so the handler is set where the messages are written.
-    datasets.logger.addHandler(caplog.handler)
+    registration.logger.addHandler(caplog.handler)
     caplog.set_level(logging.WARNING)
     yield caplog
-    datasets.logger.removeHandler(caplog.handler)
+    registration.logger.removeHandler(caplog.handler)
 
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
 def test_every_split_is_registered(dataset: SemSegDataset) -> None:
     for split in dataset.splits:
-        metadata = MetadataCatalog.get(f"{dataset.name}_{split}")
-        assert f"{dataset.name}_{split}" in DatasetCatalog.list()
+        metadata = MetadataCatalog.get(f"{dataset.name.format(split)}")
+        assert f"{dataset.name.format(split)}" in DatasetCatalog.list()
         assert metadata.prompt_classes == read_class_list(dataset.classes).prompt_names
         assert len(metadata.stuff_classes) == len(metadata.prompt_classes)
         assert (metadata.ignore_label, metadata.evaluator_type) == (dataset.ignore_label, "sem_seg")

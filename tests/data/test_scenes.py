@@ -8,7 +8,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 
-from icpc_d2.data import datasets, read_image, read_label, scene_drawing, scenes
+from icpc_d2.data import datasets, read_image, read_label, registration, scene_drawing, scenes
 from icpc_d2.data.class_list import read_class_list
 from icpc_d2.data.scenes import draw_scene, make_scenes
 
@@ -101,9 +101,9 @@ def listing(root: Path) -> list[str]:
 
 @pytest.mark.usefixtures("few")
 def test_scenes_are_made_on_first_use(tmp_path: Path) -> None:
-    (row,) = (row for row in datasets.DATASETS if row.name == "scenes_sem_seg")
+    (row,) = (row for row in datasets.DATASETS if row.name == "scenes_sem_seg_{}")
     folders = [tmp_path / row.images.format("val"), tmp_path / row.labels.format("val")]
-    pairs = datasets.load_dataset(row, str(tmp_path), *map(str, folders))
+    pairs = registration.load_dataset(row, str(tmp_path), *map(str, folders))
     assert len(pairs) == 2
     image, label = draw_scene((1, 0))
     np.testing.assert_array_equal(read_label(pairs[0]["sem_seg_file_name"]), label)

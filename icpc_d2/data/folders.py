@@ -1,0 +1,100 @@
+"""The user's own data: a folder with pictures, label maps and ``classes.txt`` is a data set, without any Python.
+
+    mine/
+      classes.txt            one class a line, see icpc_d2.data.class_list
+      images/{train,val}/    pictures of any kind
+      labels/{train,val}/    label maps with the same stems: ids 0..K-1 (255, or with more than 255 classes 65535, is
+                             ignored), or colours, if classes.txt says which
+
+In a config the split ``train`` is called ``folder:path/to/mine/train``.
+"""
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from icpc_d2.data.class_list import read_class_list
+from icpc_d2.data.registration import set_metadata
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "folder:"
+CLASS_FILE = "classes.txt"
+ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
+NAMED_FILES = 5
+
+
+def register_folders(names: Iterable[str]) -> None:
+    """Register those of the data set names that are ``folder:<path>/<split>``; others are left alone.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`register_folder_dataset`.
+    """
+    for name in names:
+        if name.startswith(PREFIX) and name not in DatasetCatalog.list():
+            path = Path(name.removeprefix(PREFIX)).expanduser()
+            register_folder_dataset(name, path.parent, path.name)
+
+
+def register_folder_dataset(name: str, folder: str | Path, split: str) -> None:
+    """Register ``<folder>/images/<split>`` with ``<folder>/labels/<split>`` and ``<folder>/classes.txt``.
+
+    Args:
+        name: as the data set is called in ``DATASETS.TRAIN``.
+
+    Raises:
+        FileNotFoundError: one of the three is missing.
+        ValueError: ``classes.txt`` cannot be understood.
+    """
+    folder = Path(folder)
+    images, labels, class_file = folder / "images" / split, folder / "labels" / split, folder / CLASS_FILE
+    missing = [str(path) for path in (images, labels, class_file) if not path.exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"The data set '{name}' lacks {', '.join(missing)}. Wanted below {folder}: images/{split}, labels/{split} "
+            f"and {CLASS_FILE} with one class name a line. In '{PREFIX}...' the last part of the path is the split."
+        )
+    classes = read_class_list(class_file)
+    ignore_label = 255 if len(classes) <= 255 else 65535
+    DatasetCatalog.register(name, lambda: load_folder(images, labels))
+    set_metadata(name, classes, str(images), str(labels), ignore_label)
+    MetadataCatalog.get(name).set(label_colors=classes.color_table(ignore_label))
+
+
+def load_folder(images: Path, labels: Path) -> list[dict[str, str]]:
+    """List the pairs of two flat folders as Detectron2's dataset dicts, in the order of their names.
+
+    Raises:
+        ValueError: there is no pair, or two files of a folder have the same stem.
+    """
+    pictures, label_maps = files_by_stem(images), files_by_stem(labels)
+    for files in (pictures, label_maps):
+        twice = [paths for paths in files.values() if len(paths) > 1]
+        if twice:
+            raise ValueError(f"files with the same stem: {', '.join(map(str, twice[0]))}; a label map belongs to one.")
+    stems = sorted(pictures.keys() & label_maps.keys())
+    if not stems:
+        raise ValueError(
+            f"found {len(pictures)} pictures in {images} and {len(label_maps)} label maps in {labels}, and no picture "
+            "has a label map of the same name (without ending)."
+        )
+    for what, other, alone in (
+        ("pictures", "label map", pictures.keys() - label_maps.keys()),
+        ("label maps", "picture", label_maps.keys() - pictures.keys()),
+    ):
+        if alone:
+            names = ", ".join(sorted(alone)[:NAMED_FILES])
+            logger.warning("%s: %d %s without a %s are left out: %s.", images, len(alone), what, other, names)
+    return [{"file_name": str(pictures[stem][0]), "sem_seg_file_name": str(label_maps[stem][0])} for stem in stems]
+
+
+def files_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The picture files of a folder by their names without ending; hidden files and those of other kinds are none."""
+    files: dict[str, list[Path]] = {}
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if not entry.name.startswith(".") and entry.name.lower().endswith(ENDINGS):
+            files.setdefault(Path(entry.name).stem, []).append(Path(entry.path))
+    return files

@@ -1,0 +1,148 @@
+"""The endless stream of training samples, the same for any number of workers and processes.
+
+Detectron2 seeds each worker, so that what a sample looks like depends on who draws it. Here the n-th sample of a
+training is drawn with a generator seeded by (seed, n), wherever that happens.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import Value
+from typing import Any
+
+import numpy as np
+from detectron2.data.build import trivial_batch_collator
+from detectron2.data.samplers import RandomSubsetTrainingSampler, TrainingSampler
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from icpc_d2.data.reading import BadFileError
+
+logger = logging.getLogger(__name__)
+
+# A data set in which this many draws in a row are bad is not one with some bad files.
+MAX_SKIPS = 20
+
+
+def build_sampler(name: str, size: int, seed: int, subset_ratio: float = 1.0) -> Sampler:
+    """Detectron2's endless sampler of this name, which deals the same indices to any number of processes.
+
+    Args:
+        size: number of samples.
+        subset_ratio: share of them that "RandomSubsetTrainingSampler" takes.
+
+    Raises:
+        ValueError: another name; Detectron2's other samplers weigh samples by their instances.
+    """
+    if name == "TrainingSampler":
+        return TrainingSampler(size, seed=seed)
+    if name == "RandomSubsetTrainingSampler":
+        return RandomSubsetTrainingSampler(size, subset_ratio, seed_shuffle=seed, seed_subset=seed)
+    raise ValueError(
+        f"DATALOADER.SAMPLER_TRAIN is {name!r}; it can be 'TrainingSampler' or 'RandomSubsetTrainingSampler'."
+    )
+
+
+class Draws(Sampler):
+    """Numbers the draws of one process: (index of the sample, number of the draw in the whole training).
+
+    Attributes:
+        start: number of this process's draws that are left out, which an earlier run has seen.
+    """
+
+    def __init__(self, sampler: Iterable[int], rank: int = 0, world_size: int = 1, start: int = 0) -> None:
+        """
+        Args:
+            sampler: the indices that this process draws: every `world_size`-th of all, from the `rank`-th on.
+        """
+        self._sampler, self._rank, self._world_size = sampler, rank, world_size
+        self.start = start
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        for count, index in enumerate(self._sampler):
+            if count >= self.start:
+                yield index, self._rank + count * self._world_size
+
+
+class TrainingSamples(Dataset):
+    """Maps draws to the model's input."""
+
+    def __init__(
+        self,
+        dataset_dicts: Sequence[dict[str, Any]],
+        mapper: Callable[[dict[str, Any]], dict[str, Any]],
+        seed: int,
+        on_bad_file: str = "raise",
+    ) -> None:
+        """
+        Args:
+            dataset_dicts: Detectron2's, a picture each.
+            mapper: turns one of them into the model's input.
+            on_bad_file: "raise", or "skip" to draw another sample instead, which is counted and logged.
+
+        Raises:
+            ValueError: `on_bad_file` is neither.
+        """
+        if on_bad_file not in ("raise", "skip"):
+            raise ValueError(f"INPUT.ON_BAD_FILE is {on_bad_file!r}; it can be 'raise' or 'skip'.")
+        self._dicts, self._mapper, self._seed, self._skip = dataset_dicts, mapper, seed, on_bad_file == "skip"
+        self._num_skipped = Value("q", 0)  # shared by all workers
+
+    @property
+    def num_skipped(self) -> int:
+        """Draws that hit a bad file so far, of this process and its workers."""
+        return self._num_skipped.value
+
+    def __len__(self) -> int:
+        return len(self._dicts)
+
+    def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
+        """
+        Raises:
+            BadFileError: see :class:`icpc_d2.data.SemSegDatasetMapper`; with "skip", when there is hardly a good one.
+        """
+        index, number = draw
+        with seeded(self._seed, number):
+            for _ in range(MAX_SKIPS if self._skip else 1):
+                try:
+                    return self._mapper(self._dicts[index])
+                except BadFileError as error:
+                    last = error
+                    if self._skip:
+                        self._count(error)
+                        index = int(np.random.randint(len(self._dicts)))
+        if self._skip:
+            raise BadFileError(f"{MAX_SKIPS} bad files in a row, the last one is {last}") from last
+        raise last
+
+    def _count(self, error: BadFileError) -> None:
+        with self._num_skipped.get_lock():
+            self._num_skipped.value += 1
+            count = self._num_skipped.value
+        logger.warning("INPUT.ON_BAD_FILE: skipped, the %d. time: %s", count, error)
+
+
+def build_train_loader(samples: TrainingSamples, draws: Draws, batch_size: int, num_workers: int) -> DataLoader:
+    """Endless lists of `batch_size` samples. The order is that of the draws, however many workers read them."""
+    return DataLoader(
+        samples,
+        batch_size,
+        sampler=draws,
+        num_workers=num_workers,
+        collate_fn=trivial_batch_collator,
+        drop_last=True,
+    )
+
+
+@contextmanager
+def seeded(*seed: int) -> Iterator[None]:
+    """Seed numpy's and Python's global generators, which Detectron2's augmentations draw from; restored afterwards."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()
+    words = np.random.SeedSequence(seed).generate_state(2)
+    np.random.seed(words[0])
+    random.seed(int(words[1]))
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)
+        random.setstate(python_state)

@@ -1,0 +1,129 @@
+"""From a description of a data set to names in Detectron2's ``DatasetCatalog`` and ``MetadataCatalog``."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import load_sem_seg
+
+from icpc_d2.data.class_list import ClassList, read_class_list
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SemSegDataset:
+    """A data set of pictures and label maps in flat folders, which pair by equal stems.
+
+    Attributes:
+        name: name of its splits in the catalogs, with ``{}`` for the split.
+        classes: class list, see :func:`icpc_d2.data.class_list.read_class_list`.
+        images: folder of pictures below the root, with ``{}`` for the split's folder.
+        labels: folder of label maps, likewise.
+        splits: registered split -> folder.
+        image_ext: ending of the pictures.
+        label_ext: ending of the label maps.
+        ignore_label: label value that is neither trained nor evaluated.
+        prepare: command that makes these folders, for the message when they are missing.
+        generate: function of the root that makes the data on first use, for sets that are drawn instead of downloaded.
+    """
+
+    name: str
+    classes: str
+    images: str
+    labels: str
+    splits: Mapping[str, str]
+    image_ext: str = "jpg"
+    label_ext: str = "png"
+    ignore_label: int = 255
+    prepare: str = ""
+    generate: Callable[[str], None] | None = None
+
+    def missing(self, folder: str) -> str:
+        """What to do about a folder that is not there."""
+        advice = f"Run `{self.prepare}`" if self.prepare else "Make it"
+        return (
+            f"{self.name.format('*')}: no folder {folder}. {advice}, "
+            "or set DETECTRON2_DATASETS to the folder that holds your data sets."
+        )
+
+
+def register_dataset(dataset: SemSegDataset, root: str) -> None:
+    """Register the splits of one data set.
+
+    A name that is taken (by Detectron2 itself, another project, or an earlier call) is not registered again: if its
+    classes are ours it only gets ``prompt_classes``, else a warning says that it was left alone.
+    """
+    classes = read_class_list(dataset.classes)
+    for split, folder in dataset.splits.items():
+        name = dataset.name.format(split)
+        image_root = os.path.join(root, dataset.images.format(folder))
+        label_root = os.path.join(root, dataset.labels.format(folder))
+        if name in DatasetCatalog.list():
+            _share(name, dataset, classes)
+            continue
+        DatasetCatalog.register(name, partial(load_dataset, dataset, root, image_root, label_root))
+        set_metadata(name, classes, image_root, label_root, dataset.ignore_label)
+
+
+def set_metadata(name: str, classes: ClassList, image_root: str, label_root: str, ignore_label: int) -> None:
+    """Tell Detectron2, and our own parts, about a data set that was registered."""
+    metadata = MetadataCatalog.get(name)
+    metadata.set(
+        stuff_classes=classes.names,
+        prompt_classes=classes.prompt_names,
+        stuff_dataset_id_to_contiguous_id={original: index for index, original in enumerate(classes.ids)},
+        image_root=image_root,
+        sem_seg_root=label_root,
+        ignore_label=ignore_label,
+        evaluator_type="sem_seg",
+    )
+    if classes.colors:
+        metadata.set(stuff_colors=classes.colors)
+
+
+def load_dataset(dataset: SemSegDataset, root: str, image_root: str, label_root: str) -> list[dict]:
+    """List the pairs of one split as Detectron2's dataset dicts, generating the data first if it is a generated set.
+
+    Raises:
+        FileNotFoundError: a folder is missing; says which command makes it.
+    """
+    if dataset.generate is not None:
+        dataset.generate(root)
+    for folder in (image_root, label_root):
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(dataset.missing(folder))
+    return load_sem_seg(label_root, image_root, gt_ext=dataset.label_ext, image_ext=dataset.image_ext)
+
+
+def _share(name: str, dataset: SemSegDataset, classes: ClassList) -> None:
+    """Add the prompt names to a set that somebody registered before us, if its classes are the same ones."""
+    metadata = MetadataCatalog.get(name)
+    theirs = metadata.get("stuff_classes", [])
+    same = len(theirs) == len(classes) and all(
+        # Detectron2's ADE20K has synonyms in its names, some with a trailing blank: "road, route", "window ".
+        {synonym.strip() for synonym in their.split(",")} & {prompt_name, ours}
+        for their, prompt_name, ours in zip(theirs, classes.prompt_names, classes.names, strict=True)
+    )
+    if not same or metadata.get("ignore_label", dataset.ignore_label) != dataset.ignore_label:
+        logger.warning(
+            "%s is already registered with other classes (%d; ours: %d) or another ignore label. It is left alone; "
+            "its own class names are used in the prompts.",
+            name,
+            len(theirs),
+            len(classes),
+        )
+    elif "prompt_classes" not in metadata.as_dict():
+        metadata.set(prompt_classes=classes.prompt_names)
+        DatasetCatalog[name] = partial(_load_shared, DatasetCatalog[name], dataset)
+
+
+def _load_shared(theirs: Callable[[], list[dict]], dataset: SemSegDataset) -> list[dict]:
+    """Call their function; where its folders are missing, say which command of ours makes them."""
+    try:
+        return theirs()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(dataset.missing(error.filename or "of these pictures or labels")) from error
