@@ -135,8 +135,13 @@ def _add_test_config(cfg: CN) -> None:
     # Side of the square window and its step, in pixels of the resized image.
     cfg.TEST.SLIDING_WINDOW.SIZE = 512
     cfg.TEST.SLIDING_WINDOW.STRIDE = 341
+    # Windows of an image that are predicted at once.
+    cfg.TEST.SLIDING_WINDOW.BATCH_SIZE = 4
 
     cfg.TEST.SEM_SEG = CN()
+    # Evaluations ask ICPC for label maps, which it makes without the full-size logits of all classes. False: for
+    # logits, as other projects' evaluators want them. What `model(inputs)` returns is logits either way.
+    cfg.TEST.SEM_SEG.LABEL_MAPS = True
     # Detectron2's per-image JSON of predictions and its boundary IoU: both slow.
     cfg.TEST.SEM_SEG.SAVE_PREDICTIONS = False
     cfg.TEST.SEM_SEG.BOUNDARY_IOU = False

@@ -12,12 +12,14 @@ from detectron2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTraine
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
 from icpc_d2.checkpoint import ICPCCheckpointer, WeightsCheckpointer
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
-from icpc_d2.engine.hooks import BestCheckpointer
 from icpc_d2.data.loader import Draws, TrainingSamples, build_sampler, build_train_loader
+from icpc_d2.engine.hooks import BestCheckpointer
+from icpc_d2.engine.label_maps import LabelMaps
 from icpc_d2.engine.solver import build_lr_scheduler, build_optimizer
 from icpc_d2.evaluation import build_evaluator, results_table, write_results
 
@@ -78,8 +80,6 @@ class Trainer(DefaultTrainer):
         sampler = build_sampler(
             cfg.DATALOADER.SAMPLER_TRAIN, len(dicts), seed, cfg.DATALOADER.get("RANDOM_SUBSET_RATIO", 1.0)
         )
-
-    @classmethod
         batch_size, rest = divmod(cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size())
         if rest:
             raise ValueError(
@@ -88,6 +88,8 @@ class Trainer(DefaultTrainer):
             )
         draws = Draws(sampler, comm.get_rank(), comm.get_world_size())
         return build_train_loader(samples, draws, batch_size, cfg.DATALOADER.NUM_WORKERS)
+
+    @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict]]:
         """Each sample of the data set once, one at a time, shared out among the processes."""
         return build_detection_test_loader(cfg, dataset_name, mapper=SemSegDatasetMapper(cfg, False))
@@ -108,6 +110,9 @@ class Trainer(DefaultTrainer):
             empty in all processes but the main one.
         """
         share_buffers(model)
+        inner = model.module if isinstance(model, DistributedDataParallel) else model
+        if cfg.TEST.SEM_SEG.LABEL_MAPS and hasattr(inner, "label_maps"):
+            model = LabelMaps(inner)
         results = super().test(cfg, model, evaluators)
         if comm.is_main_process() and results:
             path = write_results(results, cfg.OUTPUT_DIR)

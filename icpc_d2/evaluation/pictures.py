@@ -46,7 +46,7 @@ class PictureWriter(DatasetEvaluator):
             file_name = sample["file_name"]
             if file_name not in self._labels:
                 continue
-            sem_seg = output["sem_seg"]
+            sem_seg = output["labels"] if "labels" in output else output["sem_seg"]
             prediction = sem_seg.argmax(dim=0) if sem_seg.ndim == 3 else sem_seg
             picture = comparison(
                 read_image(file_name),

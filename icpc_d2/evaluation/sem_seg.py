@@ -61,7 +61,8 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
 
         Args:
             inputs: samples with "file_name".
-            outputs: each with "sem_seg", scores (K, H, W) or a label map (H, W) of integers, as large as the label.
+            outputs: each with "labels", a label map (H, W) of integers, or "sem_seg", scores (K, H, W) or such a map;
+                as large as the label.
 
         Raises:
             ValueError: a prediction's size, class count or values do not fit the label.
@@ -69,7 +70,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         for sample, output in zip(inputs, outputs, strict=True):
             label_file = self.input_file_to_gt_file[sample["file_name"]]
             label = self.sem_seg_loading_fn(label_file, dtype=np.int64)
-            prediction = self._label_map(output["sem_seg"])
+            prediction = self._label_map(output["labels"] if "labels" in output else output["sem_seg"])
             if prediction.shape != label.shape:
                 raise ValueError(f"The prediction is {prediction.shape}, its label {label_file} {label.shape}.")
             label[label == self._ignore_label] = self._num_classes

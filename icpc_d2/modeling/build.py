@@ -111,5 +111,5 @@ def build_settings(cfg: CfgNode) -> dict[str, Any]:
         "loss_scales": cfg.MODEL.ALIGNMENT.LOSS_SCALES,
         "max_iter": cfg.SOLVER.MAX_ITER,
         "predict_from": cfg.MODEL.PREDICT_FROM,
-        "window": (window.SIZE, window.STRIDE) if window.ENABLED else None,
+        "window": (window.SIZE, window.STRIDE, window.BATCH_SIZE) if window.ENABLED else None,
     }

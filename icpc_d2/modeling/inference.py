@@ -1,40 +1,142 @@
-"""Logits of images by a sliding window."""
+"""Predictions, kept as coarse as the model makes them and brought to full size a few classes at a time.
 
-from collections.abc import Callable
+Bilinear interpolation treats each class for itself, so that the parts are what the whole would be.
 
+Shapes: K classes, h x w positions of coarse logits, H x W pixels of the image as the model sees it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from detectron2.modeling.postprocessing import sem_seg_postprocess
 from torch import Tensor
 from torch.nn import functional as F
 
+# Size of the full-size logits that exist at once when label maps are made, and the fewest classes that do.
+CHUNK_BYTES = 16 * 2**20
+MIN_CHUNK = 8
 
-def sliding_window(predict: Callable[[Tensor], Tensor], image: Tensor, size: int, stride: int, divisor: int) -> Tensor:
-    """Average the logits of overlapping windows.
+
+class Window(NamedTuple):
+    """A part of an image, perhaps all of it, and its logits."""
+
+    logits: Tensor  # (K, h, w), of the window with its padding
+    padded: tuple[int, int]  # height and width in pixels, with the padding at the bottom and on the right
+    rows: slice  # of the image
+    columns: slice
+
+    def upsample(self, classes: slice) -> Tensor:
+        """Logits of some classes for each pixel of the window."""
+        logits = F.interpolate(self.logits[None, classes], size=self.padded, mode="bilinear", align_corners=False)[0]
+        return logits[:, : self.rows.stop - self.rows.start, : self.columns.stop - self.columns.start]
+
+
+class Prediction:
+    """What a model says about an image."""
+
+    def __init__(self, windows: Sequence[Window], image_size: tuple[int, int], output_size: tuple[int, int]) -> None:
+        """
+        Args:
+            windows: cover the image; where they overlap, logits are averaged.
+            image_size: H, W.
+            output_size: height and width of the answers.
+        """
+        self.windows = windows
+        self.image_size = image_size
+        self.output_size = output_size
+        self.num_classes = len(windows[0].logits)
+        self._counts = None
+        if len(windows) > 1:
+            self._counts = torch.zeros(image_size, device=windows[0].logits.device)
+            for window in windows:
+                self._counts[window.rows, window.columns] += 1
+
+    def logits(self, classes: slice = slice(None)) -> Tensor:
+        """Logits (K, height, width) of all classes, or of some."""
+        if self._counts is None:
+            logits = self.windows[0].upsample(classes)
+        else:
+            num_classes = len(range(self.num_classes)[classes])
+            logits = self._counts.new_zeros(num_classes, *self.image_size)
+            for window in self.windows:
+                logits[:, window.rows, window.columns] += window.upsample(classes)
+            logits /= self._counts
+        return sem_seg_postprocess(logits, self.image_size, *self.output_size)
+
+    @torch.no_grad()
+    def labels(self) -> Tensor:
+        """``logits().argmax(dim=0)``, int64, without ever holding all of these logits."""
+        labels = best = None
+        for classes in self._chunks():
+            for label, logits in enumerate(self.logits(classes), classes.start):
+                if best is None:
+                    best, labels = logits.clone(), torch.zeros_like(logits, dtype=torch.int64)
+                else:
+                    # Strictly: of equal classes the first one wins, as in argmax.
+                    labels.masked_fill_(logits > best, label)
+                    torch.maximum(best, logits, out=best)
+        return labels
+
+    def _chunks(self) -> Iterator[slice]:
+        """Parts of the classes.
+
+        PyTorch's kernels round differently for three channels, and for what is left over of eight. So chunks begin at
+        multiples of eight and have no fewer: then all bits are those of the whole.
+        """
+        pixels = max(height * width for height, width in (self.image_size, self.output_size))
+        step = max(1, CHUNK_BYTES // (4 * pixels * MIN_CHUNK)) * MIN_CHUNK
+        starts = [*range(0, max(1, self.num_classes - MIN_CHUNK + 1), step), self.num_classes]
+        yield from map(slice, starts, starts[1:])
+
+
+def whole_images(
+    predict: Callable[[Tensor], Tensor], images: Tensor, image_sizes: Sequence[tuple[int, int]]
+) -> list[list[Window]]:
+    """Predict a padded batch, each image as its only window.
+
+    Args:
+        predict: as for :func:`sliding_windows`.
+        images: normalized, (B, 3, H, W), sides multiples of what `predict` wants.
+        image_sizes: height and width of each image without its padding.
+    """
+    padded = tuple(images.shape[-2:])
+    return [
+        [Window(logits.contiguous(), padded, slice(0, height), slice(0, width))]
+        for logits, (height, width) in zip(predict(images), image_sizes, strict=True)
+    ]
+
+
+def sliding_windows(
+    predict: Callable[[Tensor], Tensor], image: Tensor, size: int, stride: int, batch_size: int, divisor: int
+) -> list[Window]:
+    """Predict overlapping windows of an image.
 
     The last window of each row and column ends at the border. An image smaller than a window is one window of its size.
 
     Args:
-        predict: normalized images (N, 3, h, w), sides multiples of `divisor` -> logits (N, K, h, w).
+        predict: normalized images (N, 3, H, W), sides multiples of `divisor` -> coarse logits (N, K, h, w).
         image: normalized, (3, H, W).
         size: side of a window, in pixels.
         stride: step between windows, in pixels, at most `size`.
+        batch_size: windows that `predict` gets at once, at most.
         divisor: windows are padded with zeros to multiples of this.
-
-    Returns:
-        (K, H, W), float32.
     """
     height, width = image.shape[-2:]
     window = (min(size, height), min(size, width))
+    places = [
+        (slice(top, top + window[0]), slice(left, left + window[1]))
+        for top in _starts(height, size, stride)
+        for left in _starts(width, size, stride)
+    ]
     padding = (0, -window[1] % divisor, 0, -window[0] % divisor)
-    total = counts = None
-    for top in _starts(height, size, stride):
-        for left in _starts(width, size, stride):
-            rows, columns = slice(top, top + window[0]), slice(left, left + window[1])
-            logits = predict(F.pad(image[None, :, rows, columns], padding))[0, :, : window[0], : window[1]].float()
-            if total is None:
-                total = logits.new_zeros(len(logits), height, width)
-                counts = logits.new_zeros(height, width)
-            total[:, rows, columns] += logits
-            counts[rows, columns] += 1
-    return total / counts
+    windows = []
+    for first in range(0, len(places), batch_size):
+        batch = places[first : first + batch_size]
+        images = F.pad(torch.stack([image[:, rows, columns] for rows, columns in batch]), padding)
+        for place, logits in zip(batch, predict(images), strict=True):
+            windows.append(Window(logits.contiguous(), tuple(images.shape[-2:]), *place))
+    return windows
 
 
 def _starts(length: int, size: int, stride: int) -> list[int]:

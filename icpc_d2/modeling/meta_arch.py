@@ -8,15 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
-from detectron2.modeling.postprocessing import sem_seg_postprocess
 from detectron2.structures import ImageList
 from detectron2.utils.events import get_event_storage, has_event_storage
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from icpc_d2.modeling import build
 from icpc_d2.modeling.alignment import ScoreMaps
-from icpc_d2.modeling.inference import sliding_window
+from icpc_d2.modeling.inference import Prediction, sliding_windows, whole_images
 from icpc_d2.modeling.losses import ContrastiveLoss, pixel_cross_entropy
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.modeling.text.context_decoder import ContextDecoder
@@ -56,14 +54,14 @@ class ICPC(nn.Module):
         loss_scales: list[str] | tuple[str, ...] = (),
         max_iter: int = 80000,
         predict_from: str = "decoder",
-        window: tuple[int, int] | None = None,
+        window: tuple[int, int, int] | None = None,
     ) -> None:
         """
         Args:
             backbone: gives res2..res5, ``global_embed`` and ``dense_embed``.
             prompt: one of `icpc_d2.modeling.text.prompts`.
             neck: maps (features, scores) to the maps that `sem_seg_head` takes.
-            sem_seg_head: as Detectron2's `SemSegFPNHead`.
+            sem_seg_head: as Detectron2's `SemSegFPNHead`; its ``layers`` give the logits before they are up-sampled.
             contrastive_loss: None leaves L_contrast out.
             pixel_mean, pixel_std: of the three channels, in the order of the input, 0..255.
             align_weight: weight of L_align.
@@ -72,7 +70,8 @@ class ICPC(nn.Module):
             loss_scales: levels whose score maps L_align and L_contrast supervise (their mean); empty: the coarsest.
             max_iter: T of Eq. 7.
             predict_from: "decoder", or "alignment" for the score map of the first of `loss_scales` (Table 11).
-            window: (size, stride) of the sliding window in pixels; None: the whole image at once.
+            window: size and stride of the sliding window in pixels, and how many windows are predicted at once; None:
+                the whole image.
 
         Raises:
             ValueError: for a level in `loss_scales` that has no score map, or an unknown `predict_from`.
@@ -128,7 +127,19 @@ class ICPC(nn.Module):
         images = self.preprocess_image(batched_inputs)
         if self.training:
             return self.losses(self.encode(images.tensor), self.preprocess_labels(batched_inputs))
-        return self.inference(images, batched_inputs)
+        return [{"sem_seg": prediction.logits()} for prediction in self.inference(images, batched_inputs)]
+
+    def label_maps(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        """Predict classes alone, without ever holding the logits of all classes at full size.
+
+        Args:
+            batched_inputs: as `forward` takes them.
+
+        Returns:
+            A list of {"labels": (height, width) int64}, which is the argmax of what `forward` returns.
+        """
+        images = self.preprocess_image(batched_inputs)
+        return [{"labels": prediction.labels()} for prediction in self.inference(images, batched_inputs)]
 
     def encode(self, images: Tensor) -> Encoded:
         """Normalized images (B, 3, H, W), sides multiples of 32 -> features, text embeddings and their alignment."""
@@ -158,27 +169,25 @@ class ICPC(nn.Module):
         """t / T of Eq. 7 by the trainer's own count, which goes on after a resume; 0 outside of a trainer."""
         return min(1.0, get_event_storage().iter / self.max_iter) if has_event_storage() else 0.0
 
-    def inference(self, images: ImageList, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Predict a batch, whole or by sliding window, and bring each image's logits to the size it asks for."""
+    def inference(self, images: ImageList, batched_inputs: list[dict[str, Any]]) -> list[Prediction]:
+        """Predict a batch, whole or by sliding window, each image for the size that it asks for."""
         if self.window is None:
-            logits = self.predict(images.tensor)
+            windows = whole_images(self.predict, images.tensor, images.image_sizes)
         else:
             divisor = self.backbone.size_divisibility
-            logits = [sliding_window(self.predict, image, *self.window, divisor) for image in images]
-        results = []
-        for result, inputs, size in zip(logits, batched_inputs, images.image_sizes, strict=True):
-            height, width = inputs.get("height", size[0]), inputs.get("width", size[1])
-            results.append({"sem_seg": sem_seg_postprocess(result, size, height, width)})
-        return results
+            windows = [sliding_windows(self.predict, image, *self.window, divisor) for image in images]
+        predictions = []
+        for parts, inputs, size in zip(windows, batched_inputs, images.image_sizes, strict=True):
+            output_size = (inputs.get("height", size[0]), inputs.get("width", size[1]))
+            predictions.append(Prediction(parts, size, output_size))
+        return predictions
 
     def predict(self, images: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W), sides multiples of 32 -> logits (B, K, H, W)."""
+        """Normalized images (B, 3, H, W), sides multiples of 32 -> logits (B, K, H / stride, W / stride)."""
         encoded = self.encode(images)
         if self.predict_from == "decoder":
-            logits, _ = self.sem_seg_head(self.neck((encoded.features, encoded.scores)))
-            return logits
-        scores = encoded.scores[self.loss_scales[0]] / self.align_temperature
-        return F.interpolate(scores, size=images.shape[-2:], mode="bilinear", align_corners=False)
+            return self.sem_seg_head.layers(self.neck((encoded.features, encoded.scores)))
+        return encoded.scores[self.loss_scales[0]] / self.align_temperature
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
         """Normalize, pad and batch the images."""

@@ -73,8 +73,12 @@ def test_label_maps_serve_as_predictions(dataset: TinyDataset, dtype: torch.dtyp
     answers = scores(dataset)
     evaluator = SemSegEvaluator(dataset.name)
     expected = evaluate(evaluator, dataset, answers)
-    found = evaluate(evaluator, dataset, [answer.argmax(0).to(dtype) for answer in answers])
+    maps = [answer.argmax(0).to(dtype) for answer in answers]
+    found = evaluate(evaluator, dataset, maps)
     np.testing.assert_array_equal(list(found.values()), list(expected.values()))
+    evaluator.reset()
+    evaluator.process(dataset.samples, [{"labels": labels} for labels in maps])
+    np.testing.assert_array_equal(list(evaluator.evaluate()["sem_seg"].values()), list(expected.values()))
 
 
 def test_sixteen_bit_labels_may_say_ignore_their_way(dataset: TinyDataset) -> None:
