@@ -1,0 +1,113 @@
+"""The benchmark finds both forms equal, says so, and notices when they are not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from icpc_d2.tools import reference
+from icpc_d2.tools.benchmark import differences, main
+from icpc_d2.tools.measuring import Result, alternate, max_abs_diff, max_rel_diff
+from tests.modeling.conftest import CONFIGS
+
+TINY = str(CONFIGS / "quickstart/icpc_tiny.yaml")
+SMALL = ("--config-file", TINY, "--size", "64", "--batch", "2", "--repeats", "1")
+KEYS = {"naive_s", "ours_s", "speedup", "naive_peak_mb", "ours_peak_mb", "max_abs_diff", "max_rel_grad_diff"}
+
+
+def run(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, float | None]]:
+    out = tmp_path / "figures.json"
+    code = main([arguments[0], *SMALL, *arguments[1:], "--json", str(out)])
+    return code, json.loads(out.read_text())
+
+
+@pytest.mark.parametrize("case", ["text", "alignment", "loss", "train"])
+def test_both_forms_agree_with_their_gradients(case: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    code, figures = run(tmp_path, case, "--no-memory", "--classes", "12")
+    assert code == 0, capsys.readouterr().err
+    assert set(figures) == KEYS
+    assert figures["speedup"] == pytest.approx(figures["naive_s"] / figures["ours_s"])
+    assert 0 <= figures["max_rel_grad_diff"] < 1e-2
+    assert "K = 12" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("case", ["text", "alignment", "loss", "inference"])
+def test_inference_has_no_gradients(case: str, tmp_path: Path) -> None:
+    code, figures = run(tmp_path, case, "--mode", "inference", "--no-memory")
+    assert code == 0
+    assert figures["max_rel_grad_diff"] is None and figures["max_abs_diff"] is not None
+
+
+@pytest.mark.parametrize("case", ["inference", "train"])
+def test_another_method_gives_other_values(case: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    code, figures = run(tmp_path, case, "--against", "denseclip", "--no-memory")
+    assert code == 0
+    assert figures["max_abs_diff"] is figures["max_rel_grad_diff"] is None
+    assert "denseclip" in capsys.readouterr().out
+
+
+def test_a_difference_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    plain = reference.plain_pixel_cross_entropy
+    monkeypatch.setattr(reference, "plain_pixel_cross_entropy", lambda *inputs: 1.01 * plain(*inputs))
+    code, _ = run(tmp_path, "loss", "--no-memory")
+    assert code == 1
+    assert "max_abs_diff" in (message := capsys.readouterr().err) and "max_rel_grad_diff" in message
+
+
+def test_memory_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
+    _, figures = run(tmp_path, "loss", "--classes", "400", "--size", "256")
+    # The plain form holds the logits of all pixels (200 MiB), their log-softmax and gradients.
+    assert figures["naive_peak_mb"] > 390
+    assert 0 < figures["ours_peak_mb"] < figures["naive_peak_mb"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere what is freed before the work still counts")
+def test_peak_growth_is_what_the_work_needs() -> None:
+    code = """
+import torch
+from icpc_d2.tools.measuring import Result, peak_growth
+torch.ones(100 << 18)  # 100 MiB that are freed again
+print(peak_growth(lambda: Result([torch.ones(64 << 18).sum()]), "cpu"))
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 64 <= float(answer.stdout) < 80
+
+
+def test_runs_alternate_after_a_warm_up() -> None:
+    calls = []
+
+    def compute(name: str) -> Result:
+        calls.append(name)
+        return Result([])
+
+    alternate(lambda: compute("naive"), lambda: compute("ours"), repeats=2)
+    assert calls == ["naive", "ours"] * 3
+
+
+def test_differences_are_found_wherever_they_are() -> None:
+    zero, noise = torch.zeros(3), torch.full((3,), 1e-9)
+    big = torch.tensor([100.0, 1.0])
+    assert max_abs_diff([zero, big], [zero, big + 0.5]) == 0.5
+    assert max_rel_diff([big + 1, noise], [big, zero]) == pytest.approx(0.01)
+    assert max_rel_diff([], []) is None
+    figures = {"max_abs_diff": float("nan"), "max_rel_grad_diff": 0.0}
+    assert len(differences("text", figures)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["loss", "--against", "denseclip"], "whole models"),
+        (["text", "--size", "100"], "multiple of 32"),
+        (["nothing"], "invalid choice"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert complaint in capsys.readouterr().err
