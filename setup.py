@@ -23,6 +23,9 @@ DETECTRON2_RUNTIME = [
     "yacs>=0.1.8",
 ]
 
+# MATLAB's files up to v7, and v7.3.
+MAT = ["scipy>=1.10", "h5py>=3.8"]
+
 setup(
     name="icpc_d2",
     version="0.1.0",
@@ -53,9 +56,11 @@ setup(
         *DETECTRON2_RUNTIME,
     ],
     extras_require={
+        "mat": MAT,  # to prepare COCO-Stuff10k and Pascal Context
         "demo": ["gradio>=5"],
         "export": ["onnx>=1.17", "onnxruntime>=1.20"],
         "dev": [
+            *MAT,
             "hypothesis>=6.100",
             "pytest>=8",
             "pytest-xdist>=3.5",

@@ -7,32 +7,36 @@ finds everything done does nothing.
 
 import argparse
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from icpc_d2.data.datasets import datasets_root
 from icpc_d2.data.reading import BadFileError, read_label
+from icpc_d2.tools.archives import Archive, unpack
+from icpc_d2.tools.converters import TEMPORARY, atomically
 
-# How many of the files that went wrong are named one by one.
-NAMED_FILES = 5
+NAMED_FILES = 5  # of those that went wrong
 
 
 @dataclass(frozen=True)
 class Task:
-    """One file to make: ``convert(source, temporary file)``, which is then renamed to `target`."""
+    """Files to make of one source: ``convert(source, *temporary files)``, which are then renamed to `targets`."""
 
     source: Path
-    target: Path
-    convert: Callable[[Path, Path], None]
+    targets: tuple[Path, ...]
+    convert: Callable[..., None]
+
+    def is_done(self) -> bool:
+        """Whether all targets are there."""
+        return all(target.exists() for target in self.targets)
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,14 @@ class Split:
 
     Attributes:
         name: as people call it.
-        sources: the folders of the download that it comes from, for messages.
+        sources: what of the download it comes from, for messages.
         tasks: the files to make; none when the download lacks this split.
         images: folder of the pictures that Detectron2 will read.
         labels: folder of the label maps that Detectron2 will read; they pair with the pictures by their stems.
-        official_count: number of pairs in the official data set.
+        num_classes: prepared label maps hold 0..num_classes - 1 or the ignore label.
+        ignore_label: label value of unlabelled pixels.
+        official_count: number of pairs in the official data set; None: not known.
+        stems: of the pairs in the official data set, as far as they are known.
     """
 
     name: str
@@ -53,7 +60,10 @@ class Split:
     tasks: list[Task]
     images: Path
     labels: Path
-    official_count: int
+    num_classes: int
+    ignore_label: int = 255
+    official_count: int | None = None
+    stems: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -65,69 +75,65 @@ class Preparation:
         folder: where the download must lie below the root.
         page: where to download it.
         archive: what to download, and how large it is.
-        num_classes: prepared label maps hold 0..num_classes - 1 or the ignore label.
-        ignore_label: label value of unlabelled pixels.
         splits: lists the splits below a root.
+        archives: files that are unpacked first where they are found.
+        mistaken: glob of a file or folder name -> what it is, for downloads that people take for this one.
     """
 
     name: str
     folder: str
     page: str
     archive: str
-    num_classes: int
-    ignore_label: int
     splits: Callable[[Path], list[Split]]
+    archives: tuple[Archive, ...] = ()
+    mistaken: Mapping[str, str] = field(default_factory=dict)
 
 
-def tasks_of_folder(source: Path, target: Path, ending: str, convert: Callable[[Path, Path], None]) -> list[Task]:
+def tasks_of_files(files: Iterable[Path], targets: Callable[[Path], Path], convert: Callable[..., None]) -> list[Task]:
+    """One task for each file that is there, in the order of their names; hidden files are none."""
+    present = sorted(file for file in files if not file.name.startswith(".") and file.is_file())
+    return [Task(file, (targets(file),), convert) for file in present]
+
+
+def tasks_of_folder(source: Path, target: Path, ending: str, convert: Callable[..., None]) -> list[Task]:
     """One task for each file of a flat folder with this ending; none if there is no such folder."""
-    if not source.is_dir():
-        return []
-    return [Task(file, target / file.name, convert) for file in sorted(source.glob(f"[!.]*{ending}"))]
+    return tasks_of_files(source.glob(f"*{ending}"), lambda file: target / file.name, convert)
 
 
-def relabel(source: Path, target: Path, table: np.ndarray) -> None:
-    """Write a label map as 8-bit PNG with its ids replaced.
-
-    Args:
-        table: (number of ids in the source,) uint8, the new id of each.
-
-    Raises:
-        BadFileError: an unreadable file, or an id that the table does not have.
-    """
-    label = read_label(str(source))
-    unknown = np.unique(label[(label < 0) | (label >= len(table))])
-    if len(unknown):
-        raise BadFileError(f"{source}: found the ids {unknown[:NAMED_FILES].tolist()}, wanted 0..{len(table) - 1}.")
-    Image.fromarray(table[label]).save(target, format="PNG")
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Make the same file appear in another folder; a hard link takes no room, a copy works across disks."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def make_parser(preparation: Preparation) -> argparse.ArgumentParser:
+    """The options that all tools have."""
+    parser = argparse.ArgumentParser(description=f"Prepare {preparation.name} for Detectron2. {preparation.page}")
+    parser.add_argument("--root", type=Path, default=Path(datasets_root()), help="of all data sets (%(default)s)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="files at a time (%(default)s)")
+    parser.add_argument("--check", action="store_true", help="convert nothing, read every prepared label map")
+    parser.add_argument("--strict", action="store_true", help="counts that differ from the official ones are errors")
+    return parser
 
 
 def main(preparation: Preparation, arguments: Sequence[str] | None = None) -> int:
-    """Command line of a tool.
+    """Command line of a tool; see :func:`run`."""
+    return run(preparation, make_parser(preparation).parse_args(arguments))
+
+
+def run(preparation: Preparation, args: argparse.Namespace) -> int:
+    """Prepare or check a data set, and print what came of it.
+
+    Args:
+        args: of :func:`make_parser`.
 
     Returns:
         Exit status: 0 when all is well or merely incomplete, 1 when there is an error.
     """
-    parser = argparse.ArgumentParser(description=f"Prepare {preparation.name} for Detectron2. {preparation.page}")
-    parser.add_argument(
-        "--root", type=Path, default=Path(datasets_root()), help="folder of all data sets (%(default)s)"
-    )
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="files at a time (%(default)s)")
-    parser.add_argument("--check", action="store_true", help="convert nothing, read every prepared label map")
-    parser.add_argument("--strict", action="store_true", help="counts that differ from the official ones are errors")
-    args = parser.parse_args(arguments)
     workers = max(1, args.workers)
-    splits = preparation.splits(args.root)
+    try:
+        if not args.check:
+            unpack(preparation.archives, args.root, preparation.folder, preparation.mistaken)
+        splits = preparation.splits(args.root)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if not any(split.tasks or (args.check and split.labels.is_dir()) for split in splits):
-        print(_how_to_get(preparation, args.root), file=sys.stderr)
+        print(_how_to_get(preparation, splits, args.root), file=sys.stderr)
         return 1
     errors, warnings = [], []
     for split in splits:
@@ -135,10 +141,12 @@ def main(preparation: Preparation, arguments: Sequence[str] | None = None) -> in
             missing = [split.labels] if args.check else split.sources
             warnings.append(f"{split.name}: skipped, nothing in {' or '.join(map(str, missing))}.")
             continue
-        if args.check:
-            errors += _check_labels(preparation, split, workers)
-        else:
-            errors += _convert(split, workers)
+        made = 0
+        if not args.check:
+            made, messages = _convert(split, workers)
+            errors += messages
+        if args.check or made:
+            errors += _check_labels(split, workers)
         (errors if args.strict else warnings).extend(_compare_counts(split))
     for message in warnings:
         print(f"warning: {message}", file=sys.stderr)
@@ -147,51 +155,50 @@ def main(preparation: Preparation, arguments: Sequence[str] | None = None) -> in
     return 1 if errors else 0
 
 
-def _how_to_get(preparation: Preparation, root: Path) -> str:
+def _how_to_get(preparation: Preparation, splits: list[Split], root: Path) -> str:
     target = root / preparation.folder
-    expected = "\n".join(f"  {folder}" for split in preparation.splits(root) for folder in split.sources)
-    found = "it has none of the folders below" if target.is_dir() else "there is no such folder"
+    expected = "\n".join(dict.fromkeys(f"  {source}" for split in splits for source in split.sources))
+    found = "it has none of what is listed below" if target.is_dir() else "there is no such folder"
+    for pattern, what in preparation.mistaken.items():
+        for path in sorted({*root.glob(pattern), *target.glob(pattern)}):
+            found += f". {path} is {what}, which is not what this tool prepares"
     return (
         f"{preparation.name}: looked in {target}, {found}. Download {preparation.archive} from\n"
-        f"  {preparation.page}\nand unpack it so that these folders exist, or name another folder of data sets by "
-        f"--root or DETECTRON2_DATASETS:\n{expected}"
+        f"  {preparation.page}\nand put the archive into {root}, or unpack it so that these exist, or name another "
+        f"folder of data sets by --root or DETECTRON2_DATASETS:\n{expected}"
     )
 
 
-def _convert(split: Split, workers: int) -> list[str]:
-    """Do the tasks that are not done yet; returns error messages."""
-    todo = [task for task in split.tasks if not task.target.exists()]
-    for folder in {task.target.parent for task in split.tasks}:
+def _convert(split: Split, workers: int) -> tuple[int, list[str]]:
+    """Do the tasks that are not done yet; returns the number of files made and error messages."""
+    todo = [task for task in split.tasks if not task.is_done()]
+    folders = {target.parent for task in split.tasks for target in task.targets}
+    for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    errors = _for_each(_make, todo, workers, f"{split.name}: converting")
-    for folder in {task.target.parent for task in split.tasks}:
-        for leftover in folder.glob(".*.tmp"):  # of runs that were killed
+        for leftover in folder.glob(f"{TEMPORARY}*"):  # of runs that were killed
             leftover.unlink(missing_ok=True)
-    done = len(todo) - len(errors)
-    print(f"{split.name}: {done} files made, {len(split.tasks) - len(todo)} were there already, in {split.labels}")
-    return _summary(split, errors)
+    errors = _for_each(_make, todo, workers, f"{split.name}: converting")
+    there = sum(len(task.targets) for task in split.tasks) - sum(len(task.targets) for task in todo)
+    made = sum(len(task.targets) for task in todo if task.is_done())
+    print(f"{split.name}: {made} files made, {there} were there already, in {split.labels}")
+    return made, _summary(split, errors)
 
 
 def _make(task: Task) -> None:
-    temporary = task.target.with_name(f".{task.target.name}.{os.getpid()}.tmp")
-    try:
-        temporary.unlink(missing_ok=True)
-        task.convert(task.source, temporary)
-        os.replace(temporary, task.target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        task.convert(task.source, *[stack.enter_context(atomically(target)) for target in task.targets])
 
 
-def _check_labels(preparation: Preparation, split: Split, workers: int) -> list[str]:
+def _check_labels(split: Split, workers: int) -> list[str]:
     files = sorted(split.labels.glob("[!.]*"))
-    check = partial(_check_label, num_classes=preparation.num_classes, ignore_label=preparation.ignore_label)
+    check = partial(_check_label, num_classes=split.num_classes, ignore_label=split.ignore_label)
     errors = _for_each(check, files, workers, f"{split.name}: checking")
     print(f"{split.name}: {len(files) - len(errors)} of {len(files)} label maps are good, in {split.labels}")
     return _summary(split, errors)
 
 
 def _check_label(file: Path, num_classes: int, ignore_label: int) -> None:
-    ids = np.unique(read_label(str(file)))
+    ids = np.unique(read_label(str(file), np.int32))
     wrong = ids[((ids < 0) | (ids >= num_classes)) & (ids != ignore_label)]
     if len(wrong):
         wanted = f"0..{num_classes - 1} or {ignore_label}"
@@ -224,13 +231,17 @@ def _summary(split: Split, errors: list[str]) -> list[str]:
 
 
 def _compare_counts(split: Split) -> list[str]:
-    """Compare the prepared pairs with the official number and with each other."""
+    """Compare the prepared pairs with the official ones and with each other."""
     images, labels = ({file.stem for file in folder.glob("[!.]*")} for folder in (split.images, split.labels))
+    pairs = images & labels
     messages = []
-    if len(images & labels) != split.official_count:
-        messages.append(
-            f"{split.name}: {len(images & labels)} pairs, the official data set has {split.official_count}."
-        )
+    if split.official_count not in (None, len(pairs)):
+        message = f"{split.name}: {len(pairs)} pairs, the official data set has {split.official_count}"
+        absent, foreign = sorted(set(split.stems) - pairs), sorted(pairs - set(split.stems) if split.stems else ())
+        for what, stems in (("missing", absent), ("not official", foreign)):
+            if stems:
+                message += f"; {what}: {', '.join(stems[:NAMED_FILES])}{', ...' * (len(stems) > NAMED_FILES)}"
+        messages.append(message + ".")
     for what, other, stems in (("pictures", "label map", images - labels), ("label maps", "picture", labels - images)):
         if stems:
             names = ", ".join(sorted(stems)[:NAMED_FILES])

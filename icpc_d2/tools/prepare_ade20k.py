@@ -7,33 +7,33 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import numpy as np
+from icpc_d2.data.class_list import read_class_list
+from icpc_d2.tools.archives import Archive
+from icpc_d2.tools.converters import convert_label, id_table
+from icpc_d2.tools.preparation import Preparation, Split, main, tasks_of_folder
 
-from icpc_d2.tools.preparation import Preparation, Split, main, relabel, tasks_of_folder
-
-NUM_CLASSES, IGNORE_LABEL = 150, 255
-TABLE = np.concatenate([[IGNORE_LABEL], np.arange(NUM_CLASSES)]).astype(np.uint8)
-OFFICIAL_COUNTS = {"training": 20210, "validation": 2000}
+# Split -> (how the files are called, how many there are).
+OFFICIAL = {"training": ("ADE_train_{:08d}", 20210), "validation": ("ADE_val_{:08d}", 2000)}
 
 
 def splits(root: Path) -> list[Split]:
     """List the splits of ADE20K below `root`."""
-    folder = root / "ADEChallengeData2016"
+    folder, classes = root / "ADEChallengeData2016", read_class_list("ade20k_150")
+    convert = partial(convert_label, table=id_table(classes, [0], 255))
     return [
         Split(
             name=name,
             sources=(folder / "annotations" / name,),
             tasks=tasks_of_folder(
-                folder / "annotations" / name,
-                folder / "annotations_detectron2" / name,
-                ".png",
-                partial(relabel, table=TABLE),
+                folder / "annotations" / name, folder / "annotations_detectron2" / name, ".png", convert
             ),
             images=folder / "images" / name,
             labels=folder / "annotations_detectron2" / name,
+            num_classes=len(classes),
             official_count=count,
+            stems=[stem.format(number) for number in range(1, count + 1)],
         )
-        for name, count in OFFICIAL_COUNTS.items()
+        for name, (stem, count) in OFFICIAL.items()
     ]
 
 
@@ -42,9 +42,12 @@ ADE20K = Preparation(
     folder="ADEChallengeData2016",
     page="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
     archive="ADEChallengeData2016.zip (0.9 GB; not the full ADE20K)",
-    num_classes=NUM_CLASSES,
-    ignore_label=IGNORE_LABEL,
     splits=splits,
+    archives=(Archive("ADEChallengeData2016*.zip", "ADEChallengeData2016", ("images", "annotations")),),
+    mistaken={
+        "ADE20K_20*": "the full ADE20K (for 847 classes: python -m icpc_d2.tools.prepare_ade20k_full)",
+        "release_test*": "ADE20K's test set, which has no labels",
+    },
 )
 
 if __name__ == "__main__":

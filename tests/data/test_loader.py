@@ -116,8 +116,11 @@ def test_bad_files_stop_the_training_and_are_named(
     cfg: CfgNode, dicts: list[dict[str, str]], kind: str, complaint: str, workers: int
 ) -> None:
     name = damage(dicts, kind, 2)
+    batches = stream(cfg, dicts, workers=workers)
     with pytest.raises(BadFileError, match=f"(?s){name}: .*{complaint}"):
-        list(islice(stream(cfg, dicts, workers=workers), 2))
+        list(islice(batches, 2))
+    if workers:
+        batches._shutdown_workers()  # left to the garbage collector it takes 10 seconds
 
 
 @pytest.mark.parametrize("workers", [0, 2])
