@@ -28,6 +28,7 @@ def make_cfg(config: str = "quickstart/icpc_tiny.yaml", *options: Any) -> CfgNod
     cfg.MODEL.SEM_SEG_HEAD.NORM = "BN"
     cfg.MODEL.CLIP.VIT_NORM = "BN"
     cfg.MODEL.RESNETS.NORM = "BN"
+    cfg.MODEL.ALIGNMENT.LOSS_SCALES = []
     cfg.merge_from_list(list(options))
     return cfg
 
