@@ -68,13 +68,13 @@ def read_class_list(name: str | Path) -> ClassList:
     """Read a class list.
 
     Args:
-        name: path of a text file, or the name of one of ``icpc_d2/data/classes/*.txt`` without its ending.
+        name: path of a text file, or as a string the name of one of ``icpc_d2/data/classes/*.txt`` without its ending.
 
     Raises:
         ValueError: a line that cannot be read, a name given twice, colours or ids for some of the classes only.
         FileNotFoundError: no such file.
     """
-    path = Path(name) if str(name).endswith(".txt") else CLASS_LISTS / f"{name}.txt"
+    path = Path(name) if isinstance(name, Path) or name.endswith(".txt") else CLASS_LISTS / f"{name}.txt"
     # "utf-8-sig": editors on Windows put an invisible mark in front, which would become part of the first name.
     lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     rows = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line]

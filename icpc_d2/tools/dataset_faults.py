@@ -1,0 +1,187 @@
+"""What can be wrong with a data set of pictures and label maps, found file by file."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from icpc_d2.data.reading import BadFileError, read_image, read_label
+from icpc_d2.modeling.text.class_tokens import ClassTokens
+
+# CLIP's context, and what the paper's prompt takes of it: eight learned vectors and the instance's.
+CONTEXT_LENGTH, NUM_CONTEXT = 77, 9
+EXIF_ORIENTATION = 274
+# Modes of Pillow that are read as they are; the others are converted, which is worth a look.
+MODES = {
+    "L": "grey",
+    "LA": "grey with transparency",
+    "1": "black and white",
+    "P": "of a palette",
+    "RGBA": "with transparency",
+    "CMYK": "CMYK",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong.
+
+    Attributes:
+        kind: what, in a few words, the same for all of its kind.
+        where: the file, or the class.
+        message: what was found and what was wanted.
+        is_error: False: a warning; training goes on with it.
+    """
+
+    kind: str
+    where: str
+    message: str
+    is_error: bool = True
+
+
+@dataclass
+class Report:
+    """What was found in a data set of K classes.
+
+    Attributes:
+        faults: everything that is wrong.
+        pairs: number of pictures with a label map.
+        pixels: (K,) int64, labelled pixels of each class.
+        pictures: (K,) int64, pictures that show each class.
+        ignored: number of ignored pixels.
+    """
+
+    pixels: np.ndarray
+    pictures: np.ndarray
+    faults: list[Fault] = field(default_factory=list)
+    pairs: int = 0
+    ignored: int = 0
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How label maps are to be read.
+
+    Attributes:
+        num_classes: K; ids are 0..K-1 or `ignore_label`.
+        colors: (r, g, b) -> id, for label pictures in colour.
+    """
+
+    num_classes: int
+    ignore_label: int = 255
+    colors: Mapping[tuple[int, int, int], int] | None = None
+
+
+def inspect(
+    pictures: Mapping[str, Sequence[Path]],
+    label_maps: Mapping[str, Sequence[Path]],
+    names: Sequence[str],
+    labels: Labels,
+    workers: int = 1,
+) -> Report:
+    """Read every file of a data set.
+
+    Args:
+        pictures, label_maps: files by their stems, by which they pair.
+        names: of the classes, as the prompts say them.
+        workers: files that are read at a time.
+    """
+    report = Report(np.zeros(labels.num_classes, np.int64), np.zeros(labels.num_classes, np.int64))
+    report.faults += [*_faults_of_pairing(pictures, label_maps), *faults_of_names(names)]
+    pairs = [(pictures[stem][0], label_maps[stem][0]) for stem in sorted(pictures.keys() & label_maps.keys())]
+    report.pairs = len(pairs)
+    if not pairs:
+        report.faults.append(Fault("no pairs", "-", "no picture has a label map of the same name (without ending)"))
+    with ThreadPoolExecutor(workers) as pool:
+        results = pool.map(lambda pair: _inspect_pair(*pair, labels), pairs)
+        for faults, counts in tqdm(results, "reading", total=len(pairs), disable=not pairs, unit="files"):
+            report.faults += faults
+            report.pixels += counts[:-1]
+            report.pictures += counts[:-1] > 0
+            report.ignored += int(counts[-1])
+    for name, count in zip(names, report.pixels, strict=False):
+        if not count:
+            report.faults.append(Fault("class never seen", name, "no label map has a pixel of it", is_error=False))
+    return report
+
+
+def faults_of_names(names: Sequence[str]) -> Iterable[Fault]:
+    """Yield the class names that CLIP cannot use: too long, without text, or read alike."""
+    if not _complaint(names):
+        return
+    known: list[str] = []
+    for name in names:
+        complaint = _complaint([*known, name])
+        if complaint:
+            yield Fault("class name", name, complaint)
+        else:
+            known.append(name)
+
+
+def _complaint(names: Sequence[str]) -> str:
+    try:
+        ClassTokens(names, "{}", CONTEXT_LENGTH, NUM_CONTEXT)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _faults_of_pairing(
+    pictures: Mapping[str, Sequence[Path]], label_maps: Mapping[str, Sequence[Path]]
+) -> Iterable[Fault]:
+    for stem in sorted(pictures.keys() - label_maps.keys()):
+        yield Fault("picture without label map", str(pictures[stem][0]), "it will not be used")
+    for stem in sorted(label_maps.keys() - pictures.keys()):
+        yield Fault("label map without picture", str(label_maps[stem][0]), "it will not be used")
+    for files in (pictures, label_maps):
+        for twice in (paths for paths in files.values() if len(paths) > 1):
+            others = ", ".join(path.name for path in twice[1:])
+            yield Fault("same name twice", str(twice[0]), f"{others} has the same name but for its ending")
+
+
+def _inspect_pair(picture: Path, label_map: Path, labels: Labels) -> tuple[list[Fault], np.ndarray]:
+    """The faults of a pair, and pixels by class, (K + 1,), the last for what is ignored."""
+    faults: list[Fault] = []
+    size = None
+    try:
+        size = read_image(str(picture)).shape[:2]
+        faults += _peculiarities(picture)
+    except BadFileError as error:
+        faults.append(Fault("unreadable picture", str(picture), str(error)))
+    try:
+        label = read_label(str(label_map), np.int64, labels.colors)
+    except BadFileError as error:
+        faults.append(Fault("unreadable label map", str(label_map), str(error)))
+        return faults, np.zeros(labels.num_classes + 1, np.int64)
+    if size is not None and size != label.shape:
+        found, wanted = (" x ".join(map(str, shape)) for shape in (label.shape, size))
+        faults.append(
+            Fault("sizes differ", str(label_map), f"found {found} (height x width), its picture has {wanted}")
+        )
+    ignored = label == labels.ignore_label
+    wrong = ~ignored & ((label < 0) | (label >= labels.num_classes))
+    if wrong.any():
+        wanted = f"0..{labels.num_classes - 1} or {labels.ignore_label}"
+        found = np.unique(label[wrong])[:10].tolist()
+        message = f"found the ids {found} in {wrong.sum()} pixels, wanted {wanted}"
+        faults.append(Fault("ids out of range", str(label_map), message))
+    elif ignored.all():
+        faults.append(Fault("nothing labelled", str(label_map), "every pixel is ignored", is_error=False))
+    counts = np.bincount(label[~ignored & ~wrong], minlength=labels.num_classes)
+    return faults, np.append(counts, np.count_nonzero(ignored))
+
+
+def _peculiarities(picture: Path) -> Iterable[Fault]:
+    """Yield warnings about kinds of pictures that are rarely meant: they are converted to upright 8-bit RGB."""
+    with Image.open(picture) as image:
+        mode, orientation = image.mode, image.getexif().get(EXIF_ORIENTATION, 1)
+    if mode != "RGB":
+        kind = MODES.get(mode, "16-bit" if mode.startswith("I") else f"of the kind {mode}")
+        yield Fault(f"picture {kind}", str(picture), f"Pillow calls it {mode}; it is converted to RGB", is_error=False)
+    if orientation not in (0, 1):
+        message = f"EXIF orientation {orientation}; it is turned upright, and its label map must be upright too"
+        yield Fault("picture turned by EXIF", str(picture), message, is_error=False)
