@@ -3,6 +3,8 @@
 import logging
 import os
 from collections import Counter
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
@@ -17,6 +19,7 @@ from icpc_d2.checkpoint.key_maps import IMAGE_ENCODERS, TEXT_ENCODER, check_name
 logger = logging.getLogger(__name__)
 
 IMAGENET_RESNET = "backbone.bottom_up."
+NAMED_CLASSES = 20  # of those that differ
 
 
 class ICPCCheckpointer(DetectionCheckpointer):
@@ -26,6 +29,20 @@ class ICPCCheckpointer(DetectionCheckpointer):
     what stays at its initial values because the source cannot have it, such as the decoder, is listed in the log.
     Everything but Detectron2's own ImageNet pickles is read without executing what it holds.
     """
+
+    def __init__(
+        self, model: nn.Module, save_dir: str = "", *, class_names: Sequence[str] = (), **checkpointables: Any
+    ) -> None:
+        """
+        Args:
+            class_names: of the model, saved with it; a checkpoint of other classes is refused. Empty: neither.
+        """
+        super().__init__(model, save_dir, **checkpointables)
+        self._class_names = list(class_names)
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Save as Detectron2 does, with the class names."""
+        super().save(name, **({"class_names": self._class_names} if self._class_names else {}), **kwargs)
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Load weights, and what else of the trainer a checkpoint of ours holds.
@@ -66,6 +83,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
         return {"model": weights, "is_openai": is_torchscript}
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
+        check_classes(checkpoint.pop("class_names", []), self._class_names)
         weights = _strip_module(checkpoint.pop("model"))
         if checkpoint.get("matching_heuristics"):
             self._load_imagenet(weights, checkpoint.get("__author__") == "Caffe2")
@@ -120,6 +138,26 @@ class WeightsCheckpointer(ICPCCheckpointer):
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Leave the tag to the training's own checkpoints."""
+
+
+def check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse a checkpoint of other classes than the model's; one of them may be empty, which is any.
+
+    Raises:
+        ValueError: they differ; the message lists how.
+    """
+    if not found or not wanted or list(found) == list(wanted):
+        return
+    pairs = enumerate(zip_longest(found, wanted, fillvalue="(none)"))
+    differing = [f"{index}: {theirs!r} -> {ours!r}" for index, (theirs, ours) in pairs if theirs != ours]
+    shown = ", ".join(differing[:NAMED_CLASSES]) + f", and {len(differing) - NAMED_CLASSES} more" * (
+        len(differing) > NAMED_CLASSES
+    )
+    raise ValueError(
+        f"The weights were trained for {len(found)} classes, the data set or MODEL.CLASS_NAMES has {len(wanted)}. "
+        f"{len(differing)} differ (id: weights -> data): {shown}. Use a data set of the same classes in the same "
+        "order, or start from CLIP's weights."
+    )
 
 
 def uses_quick_gelu(model: nn.Module) -> bool | None:

@@ -21,8 +21,9 @@ class ResizeTransform(T.ResizeTransform):
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
         """(h, w) -> (new_h, new_w), of the same type."""
-        resized = Image.fromarray(segmentation.astype(np.int32)).resize((self.new_w, self.new_h), Image.NEAREST)
-        return np.asarray(resized).astype(segmentation.dtype)
+        known = segmentation if segmentation.dtype == np.uint8 else segmentation.astype(np.int32)  # to Pillow
+        resized = np.asarray(Image.fromarray(known).resize((self.new_w, self.new_h), Image.NEAREST))
+        return resized.astype(segmentation.dtype, copy=False)
 
 
 class RandomScale(T.Augmentation):

@@ -101,9 +101,9 @@ class SemSegDatasetMapper:
         return output
 
     def _read_label(self, dataset_dict: dict[str, Any], image_size: tuple[int, ...]) -> np.ndarray:
-        """The label map, (H, W) int32, checked against the picture's size and the class ids."""
+        """The label map, (H, W) uint8 or int32, checked against the picture's size and the class ids."""
         file_name = dataset_dict["sem_seg_file_name"]
-        label = read_label(file_name, np.int32, self.label_colors)
+        label = read_label(file_name, None, self.label_colors)
         if label.shape != image_size:
             raise BadFileError(
                 f"{file_name}: found a label map of {label.shape[0]} x {label.shape[1]} (height x width), wanted "
@@ -116,7 +116,9 @@ class SemSegDatasetMapper:
                     f"{file_name}: found the ids {np.unique(wrong)[:10].tolist()} in {wrong.size} pixels, wanted "
                     f"0..{self.num_classes - 1} or {self.ignore_label} (ignore). Was the data set prepared?"
                 )
-        return label
+        # Small types are augmented faster; until here, ids that do not fit into them must be seen as they are.
+        fits = self.num_classes and max(self.num_classes - 1, self.ignore_label) <= 255
+        return label.astype(np.uint8 if fits else np.int32)
 
 
 def _labels_of(dataset_names: Sequence[str]) -> dict[str, Any]:

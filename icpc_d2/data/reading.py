@@ -37,30 +37,31 @@ def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
 
 
 def read_label(
-    file_name: str, dtype: DTypeLike = np.int64, colors: Mapping[tuple[int, int, int], int] | None = None
+    file_name: str, dtype: DTypeLike | None = np.int64, colors: Mapping[tuple[int, int, int], int] | None = None
 ) -> np.ndarray:
     """Read a label map: ids as stored, of 8-bit grey, palette (the indices, not their colours) and 16-bit files.
 
     It also serves as ``sem_seg_loading_fn`` of Detectron2's ``SemSegEvaluator``.
 
     Args:
+        dtype: must be able to hold the ids; None: as they are stored.
         colors: (r, g, b) -> id, for files that have colours instead of ids.
 
     Returns:
-        (H, W) of `dtype`, which must be able to hold the ids.
+        (H, W) of `dtype`.
 
     Raises:
         BadFileError: a missing, unreadable or truncated file, or one that has colours that `colors` does not.
     """
     label = _read(file_name, None)
     if colors and label.ndim == 3 and label.shape[2] in (3, 4):
-        return _ids_of_colors(file_name, label[:, :, :3], colors).astype(dtype)
+        label = _ids_of_colors(file_name, label[:, :, :3], colors)
     if label.ndim != 2 or label.dtype.kind not in "biu":
         raise BadFileError(
             f"{file_name}: found a label picture of shape {label.shape} and type {label.dtype}, wanted (H, W) class "
             "ids. Convert colours to ids, or use a folder data set whose classes.txt gives the colour of each class."
         )
-    return label.astype(dtype)
+    return label if dtype is None else label.astype(dtype)
 
 
 def _ids_of_colors(file_name: str, label: np.ndarray, colors: Mapping[tuple[int, int, int], int]) -> np.ndarray:

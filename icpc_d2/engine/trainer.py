@@ -42,7 +42,9 @@ class Trainer(DefaultTrainer):
         loader = self.build_train_loader(cfg)
         self._trainer = build_step(cfg, distribute(model), loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = ICPCCheckpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.checkpointer = ICPCCheckpointer(
+            model, cfg.OUTPUT_DIR, class_names=cfg.MODEL.CLASS_NAMES, trainer=weakref.proxy(self)
+        )
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
@@ -56,7 +58,9 @@ class Trainer(DefaultTrainer):
             if len(self.cfg.DATASETS.TEST) > 1:
                 # Detectron2 puts the data set's name first when there are several; the first one decides.
                 metric = f"{self.cfg.DATASETS.TEST[0]}/{metric}"
-            checkpointer = WeightsCheckpointer(self.checkpointer.model, self.cfg.OUTPUT_DIR)
+            checkpointer = WeightsCheckpointer(
+                self.checkpointer.model, self.cfg.OUTPUT_DIR, class_names=self.cfg.MODEL.CLASS_NAMES
+            )
             # Between evaluation and the writers, which come last.
             hooks.insert(-1, BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric))
         return hooks
