@@ -7,12 +7,12 @@ import pytest
 from icpc_d2.data.class_list import CLASS_LISTS, read_class_list
 
 
-@pytest.mark.parametrize(("name", "count"), [("ade20k_150", 150), ("camvid_11", 11), ("scenes_10", 10)])
-def test_shipped_lists(name: str, count: int) -> None:
-    classes = read_class_list(name)
+@pytest.mark.parametrize("name", [path.stem for path in sorted(CLASS_LISTS.glob("*.txt"))])
+def test_shipped_lists(name: str) -> None:
+    classes, count = read_class_list(name), int(name.split("_")[-1])
     assert len(classes) == len(classes.prompt_names) == len(classes.colors) == count
     assert len(set(classes.colors)) >= count - 1  # ADE20K's usual palette has one colour twice
-    assert len(set(classes.names)) == count
+    assert len(set(classes.names)) == len(set(classes.ids)) == count
 
 
 @pytest.mark.parametrize("path", sorted(CLASS_LISTS.glob("*.txt")), ids=lambda path: path.stem)
@@ -20,6 +20,7 @@ def test_prompt_names_are_plain_english(path: Path) -> None:
     for name in read_class_list(path).prompt_names:
         assert all(character.isalpha() or character in " -'" for character in name), name
         assert not name.endswith(("-other", "-stuff")), name
+        assert "," not in name, "no lists of synonyms"
 
 
 def test_ade20k_full_tells_classes_apart_that_share_their_first_synonym() -> None:
@@ -60,3 +61,23 @@ def test_bad_lists_are_refused(tmp_path: Path, text: str, complaint: str) -> Non
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=complaint):
         read_class_list(path)
+
+
+def test_ids_and_the_colour_that_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text("sky | 1 2 3 | | 7\nroad | 4 5 6 | street | 3\nignore | 0 0 0\n")
+    classes = read_class_list(path)
+    assert (classes.ids, classes.names) == ([7, 3], ["sky", "street"])
+    assert classes.color_table(255) == {(1, 2, 3): 0, (4, 5, 6): 1, (0, 0, 0): 255}
+
+
+def test_original_ids_are_those_of_the_data_sets() -> None:
+    assert read_class_list("ade20k_150").ids == list(range(1, 151))
+    assert read_class_list("voc_2012_20").ids == list(range(1, 21))
+    assert read_class_list("cityscapes_19").ids[-3:] == [31, 32, 33]
+    coco = read_class_list("coco_stuff_171").ids
+    assert sorted({*range(1, 183)} - {*coco}) == [12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91]
+    assert read_class_list("ade20k_full_847").ids[:3] == [2978, 312, 2420]
+    for name in ("pascal_context_59", "coco_stuff_171", "cityscapes_19"):
+        ids = read_class_list(name).ids
+        assert ids == sorted(ids)  # training ids follow the order of the official ones

@@ -114,3 +114,8 @@ def test_missing_data_names_the_folder_and_the_command(tmp_path: Path, forget: C
     register_dataset(toy("missing"), str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"no folder .*toy/a\. Run `do it`"):
         DatasetCatalog.get(forget("missing_train"))
+
+
+def test_missing_data_of_detectron2s_own_set_names_our_command() -> None:
+    with pytest.raises(FileNotFoundError, match=r"Run `python -m icpc_d2\.tools\.prepare_ade20k`"):
+        DatasetCatalog.get("ade20k_sem_seg_val")

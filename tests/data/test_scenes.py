@@ -1,5 +1,7 @@
 """Generated scenes: the same each time, exact, whole on disk, and not to be had by colour alone."""
 
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -139,3 +141,13 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_registered_splits_are_those_that_are_drawn() -> None:
     assert {f"scenes_sem_seg_{split}" for split in scenes.SPLITS} <= set(DatasetCatalog.list())
+
+
+@pytest.mark.usefixtures("few")
+def test_what_a_killed_run_left_is_removed_but_not_what_another_is_drawing(tmp_path: Path) -> None:
+    old, new = (tmp_path / f".{scenes.FOLDER}-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        (folder / "images").mkdir(parents=True)
+    os.utime(old, (time.time() - 2 * scenes.ABANDONED_AFTER,) * 2)
+    make_scenes(str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([new.name, scenes.FOLDER])
