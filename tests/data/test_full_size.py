@@ -1,0 +1,56 @@
+"""The full-size configs of ADE20K-Full and COCO-Stuff10k train on real samples, from random weights and small crops."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from icpc_d2.tools.preparation import main
+from icpc_d2.tools.prepare_ade20k_full import ADE20K_FULL
+from icpc_d2.tools.prepare_coco_stuff_10k import COCO_STUFF_10K
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data"
+PREPARATIONS = {
+    "ade20k_full": (ADE20K_FULL, "ADE20K_2021_17_01"),
+    "coco_stuff_10k": (COCO_STUFF_10K, "cocostuff-10k-v1.1"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"real pictures are not there: {SHARED}")
+@pytest.mark.parametrize("backbone", ["R50", "R101", "ViTB"])
+@pytest.mark.parametrize("name", PREPARATIONS)
+def test_two_iterations(tmp_path: Path, name: str, backbone: str) -> None:
+    preparation, folder = PREPARATIONS[name]
+    (tmp_path / folder).mkdir()
+    for entry in (SHARED / folder).iterdir():
+        (tmp_path / folder / entry.name).symlink_to(entry)
+    assert main(preparation, ["--root", str(tmp_path), "--workers", "1"]) == 0
+    overrides = {
+        "MODEL.DEVICE": "cpu",
+        "MODEL.WEIGHTS": "",
+        "INPUT.MIN_SIZE_TRAIN": "(64,)",
+        "INPUT.CROP.SIZE": "(64,64)",
+        "DATASETS.TEST": "()",
+        "SOLVER.IMS_PER_BATCH": "2",
+        "SOLVER.MAX_ITER": "2",
+        "DATALOADER.NUM_WORKERS": "1",
+        "OUTPUT_DIR": str(tmp_path / "output"),
+    }
+    command = [sys.executable, "train_net.py", "--config-file", f"configs/{name}/icpc_{backbone}.yaml"]
+    done = subprocess.run(
+        [*command, "--dist-url", "auto", *(word for pair in overrides.items() for word in pair)],
+        cwd=ROOT,
+        env=os.environ | {"DETECTRON2_DATASETS": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    metrics = json.loads((tmp_path / "output/metrics.json").read_text().splitlines()[-1])
+    assert metrics["iteration"] == 1
+    assert 0 < metrics["total_loss"] < 50
