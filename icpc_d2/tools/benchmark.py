@@ -19,6 +19,7 @@ import torch
 
 from icpc_d2.config_files import get_config_file
 from icpc_d2.tools.benchmark_cases import CASES, Case, build_case
+from icpc_d2.tools.counting import count_macs
 from icpc_d2.tools.measuring import alternate, max_abs_diff, max_rel_diff, peak_growth
 
 # float32, largest difference of outputs, and of gradients relative to the largest of their tensor.
@@ -64,15 +65,20 @@ def differences(case: str, figures: dict[str, float | None]) -> list[str]:
     ]
 
 
+def count(case: Case) -> str:
+    """Multiply-adds of both forms, with their backward passes; of a case on the meta device."""
+    # Once for what is kept between images.
+    case.ours()
+    naive, ours = (count_macs(compute).total() / 1e9 for compute in (case.naive, case.ours))
+    return f"{naive:.4g} and {ours:.4g} GMACs, ratio {naive / ours:.2f}"
+
+
 def format_figures(args: argparse.Namespace, figures: dict[str, float | None]) -> str:
-    """A line on what was measured, and a small table."""
+    """A small table."""
     threads = f", {torch.get_num_threads()} thread(s)" if args.device == "cpu" else ""
-    first, second = (args.against, "ours") if args.against else ("naive", "ours")
-    mode = args.mode if args.case in ("text", "alignment", "loss") else ""
     lines = [
-        f"{args.case} {mode}".strip() + f": {args.config_file}, K = {args.classes}, "
-        f"B = {args.batch}, size {args.size}, {args.device}{threads}, median of {args.repeats}",
-        f"{'':12}{first:>12}{second:>12}{'ratio':>10}",
+        f"{args.device}{threads}, median of {args.repeats}",
+        f"{'':12}{args.against or 'naive':>12}{'ours':>12}{'ratio':>10}",
         f"{'seconds':12}{figures['naive_s']:12.3f}{figures['ours_s']:12.3f}{figures['speedup']:10.2f}",
     ]
     if figures["naive_peak_mb"] is not None:
@@ -82,6 +88,12 @@ def format_figures(args: argparse.Namespace, figures: dict[str, float | None]) -
         f"{name}: {figures[name]:.2g}" for name in ("max_abs_diff", "max_rel_grad_diff") if figures[name] is not None
     ]
     return "\n".join(lines)
+
+
+def describe(args: argparse.Namespace) -> str:
+    """What is measured, in a line."""
+    mode = f" {args.mode}" if args.case in ("text", "alignment", "loss") else ""
+    return f"{args.case}{mode}: {args.config_file}, K = {args.classes}, B = {args.batch}, size {args.size}"
 
 
 def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
@@ -102,6 +114,7 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--against", choices=("denseclip",), help="another method in place of the paper's form")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
+    parser.add_argument("--count", action="store_true", help="count multiply-adds instead, backward pass included")
     parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to this file")
     parser.add_argument("--peak-of", choices=("naive", "ours"), help=argparse.SUPPRESS)
@@ -109,10 +122,14 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     args = parser.parse_intermixed_args(arguments)
     if args.against and args.case not in ("inference", "train"):
         parser.error("--against compares whole models: it is for inference and train")
+    if args.count and args.case not in ("text", "alignment"):
+        parser.error("--count is for text and alignment; whole models are counted by icpc_d2.tools.flops")
     if args.size % 32 or args.size <= 0:
         parser.error(f"--size is {args.size}; wanted is a multiple of 32")
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch finds no GPU")
+    if args.count:
+        args.device = "meta"
     args.batch = args.batch or (4 if args.case == "train" else 1)
     return args
 
@@ -124,6 +141,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     case = build_case(args)
     if args.peak_of:
         print(peak_growth(getattr(case, args.peak_of), args.device))
+        return 0
+    print(describe(args))
+    if args.count:
+        print(count(case))
         return 0
     figures = measure(case, args.repeats)
     for form in ("naive", "ours"):

@@ -54,7 +54,7 @@ def _text_case(cfg: CfgNode, args: Namespace) -> Case:
 
 
 def _alignment_case(cfg: CfgNode, args: Namespace) -> Case:
-    """Backbone maps, dense embedding and text embeddings -> the maps of the FPN."""
+    """Backbone maps, dense embedding and text embeddings -> the lateral convolutions of the FPN."""
     model = build_random(cfg)
     shapes = model.backbone.output_shape()
     del model.backbone, model.text_encoder
@@ -69,15 +69,23 @@ def _alignment_case(cfg: CfgNode, args: Namespace) -> Case:
     dense = maps.pop("dense_embed").requires_grad_()
     num_classes = len(model.class_tokens)
     text = torch.randn(args.batch, num_classes, dense.shape[1], device=args.device, requires_grad=True)
-    pairs = (reference.PlainNeck(model.neck), reference.PlainAlignment(model.alignment)), (model.neck, model.alignment)
-    inputs = [dense, text, *model.alignment.parameters(), *model.neck.parameters()]
-    with torch.no_grad():
-        weights = [torch.randn_like(p) for p in pairs[1][0]((maps, pairs[1][1](dense, text))).values()]
+    alignment, neck = model.alignment, model.neck
+    plain_alignment, plain_neck = reference.PlainAlignment(alignment), reference.PlainNeck(neck)
 
-    def compute(neck: nn.Module, alignment: nn.Module) -> list[Tensor]:
-        return list(neck((maps, alignment(dense, text))).values())
+    def naive() -> list[Tensor]:
+        return plain_neck.laterals(maps, plain_alignment(dense, text))
 
-    return Case(*(_computation(lambda pair=pair: compute(*pair), inputs, weights, args.mode) for pair in pairs))
+    def ours() -> list[Tensor]:
+        joined = neck.bottom_up((maps, alignment(dense, text)))
+        levels = reversed(neck.in_features)
+        return [lateral(joined[level]) for level, lateral in zip(levels, neck.lateral_convs, strict=True)]
+
+    laterals = nn.ModuleList(neck.lateral_convs)
+    inputs = [dense, text, *alignment.parameters(), *laterals.parameters()]
+    width = laterals[0].conv.out_channels
+    sizes = [maps[level].shape[-2:] for level in reversed(neck.in_features)]
+    weights = [torch.randn(args.batch, width, *size, device=args.device) for size in sizes]
+    return Case(*(_computation(compute, inputs, weights, args.mode) for compute in (naive, ours)))
 
 
 def _loss_case(cfg: CfgNode, args: Namespace) -> Case:

@@ -117,17 +117,21 @@ class PlainNeck(nn.Module):
 
     def forward(self, inputs: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """(features, scores) by level -> p2..p5. A level without scores gets the feature map alone."""
-        features, scores = inputs
         outputs, above = {}, None
-        levels = list(zip(self.neck.in_features, self.neck.output_shape(), strict=True))
-        layers = zip(self.neck.lateral_convs, self.neck.output_convs, strict=True)
-        for (level, name), (lateral, output) in zip(reversed(levels), layers, strict=True):
-            maps = [features[level], *([scores[level]] if level in scores else [])]
-            joined = torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]
-            x = F.conv2d(joined, lateral.conv.weight[:, : joined.shape[1]], lateral.conv.bias)
+        names = reversed(list(self.neck.output_shape()))
+        for name, x, output in zip(names, self.laterals(*inputs), self.neck.output_convs, strict=True):
             above = x if above is None else x + F.interpolate(above, scale_factor=2.0, mode="nearest")
             outputs[name] = output(above)
         return dict(reversed(outputs.items()))
+
+    def laterals(self, features: Mapping[str, Tensor], scores: Mapping[str, Tensor]) -> list[Tensor]:
+        """What the lateral convolutions give, from coarse to fine."""
+        outputs = []
+        for level, lateral in zip(reversed(self.neck.in_features), self.neck.lateral_convs, strict=True):
+            maps = [features[level], *([scores[level]] if level in scores else [])]
+            joined = torch.cat(maps, dim=1) if len(maps) > 1 else maps[0]
+            outputs.append(F.conv2d(joined, lateral.conv.weight[:, : joined.shape[1]], lateral.conv.bias))
+        return outputs
 
 
 def make_reference(model: ICPC, class_length: int | None = None) -> ICPC:

@@ -43,7 +43,7 @@ def test_inference_has_no_gradients(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["inference", "train"])
 def test_another_method_gives_other_values(case: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    code, figures = run(tmp_path, case, "--against", "denseclip", "--no-memory")
+    code, figures = run(tmp_path, case, "--against", "denseclip", "--no-memory", "MODEL.ALIGNMENT.LOSS_SCALES", "[]")
     assert code == 0
     assert figures["max_abs_diff"] is figures["max_rel_grad_diff"] is None
     assert "denseclip" in capsys.readouterr().out
@@ -57,6 +57,29 @@ def test_a_difference_is_an_error(
     code, _ = run(tmp_path, "loss", "--no-memory")
     assert code == 1
     assert "max_abs_diff" in (message := capsys.readouterr().err) and "max_rel_grad_diff" in message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "at_least"),
+    [
+        (["alignment", "--classes", "847", "--batch", "4"], 2.2),
+        (["text", "--classes", "847", "--batch", "2"], 5.0),
+        (["text", "--classes", "150", "--batch", "4"], 5.0),
+    ],
+)
+def test_a_training_step_costs_a_fraction(arguments: list[str], at_least: float, capsys: pytest.CaptureFixture) -> None:
+    assert main([*arguments, "--count"]) == 0
+    assert float(capsys.readouterr().out.split()[-1]) >= at_least
+
+
+@pytest.mark.parametrize("case", ["text", "alignment"])
+def test_backward_passes_are_counted(case: str, capsys: pytest.CaptureFixture) -> None:
+    counts = {}
+    for mode in ("inference", "training"):
+        main([case, *SMALL, "--count", "--mode", mode])
+        counts[mode] = float(capsys.readouterr().out.splitlines()[-1].split()[0])
+    assert 1.9 * counts["inference"] <= counts["training"] <= 3.1 * counts["inference"]
 
 
 def test_memory_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
@@ -104,6 +127,7 @@ def test_differences_are_found_wherever_they_are() -> None:
     [
         (["loss", "--against", "denseclip"], "whole models"),
         (["text", "--size", "100"], "multiple of 32"),
+        (["loss", "--count"], "for text and alignment"),
         (["nothing"], "invalid choice"),
     ],
 )
