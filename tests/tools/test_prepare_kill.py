@@ -2,9 +2,9 @@
 
 import random
 import signal
-import sys
 import time
 import zipfile
+from functools import partial
 from multiprocessing import Process, get_context
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from icpc_d2.tools.prepare_camvid import CAMVID
 
 PAIRS = 60
 COMMANDS = {
-    "camvid": lambda arguments: preparation.main(CAMVID, arguments),
-    "isaid": lambda arguments: prepare_isaid.main([*arguments, "--tile", "64", "--overlap", "16"]),
+    "camvid": (partial(preparation.main, CAMVID), []),
+    "isaid": (prepare_isaid.main, ["--tile", "64", "--overlap", "16"]),
 }
 
 
@@ -56,9 +56,15 @@ def copy(downloads: Path, root: Path) -> Path:
 
 
 def start(root: Path, name: str) -> Process:
-    """Prepare in a process of its own; forked, since importing everything again takes longer than the work."""
-    arguments = ["--root", str(root), "--workers", "2"]
-    process = get_context("fork").Process(target=lambda: sys.exit(COMMANDS[name](arguments)))
+    """Prepare in a process of its own.
+
+    It comes from a fork server: importing everything takes longer than the work, and a fork of this process, where
+    other tests have left threads, can lock up.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["icpc_d2.tools.prepare_camvid", "icpc_d2.tools.prepare_isaid"])
+    command, options = COMMANDS[name]
+    process = context.Process(target=command, args=(["--root", str(root), "--workers", "2", *options],))
     process.start()
     return process
 
