@@ -86,10 +86,9 @@ def test_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_what_documents_name_exists(document: Path) -> None:
     text = document.read_text()
-    paths = set(
-        re.findall(r"\]\(([\w./]+)\)|`((?:icpc_d2|configs|tests)/[\w./]*)`|--config-file (configs/[\w./]+)", text)
-    )
-    missing = [path for groups in paths for path in groups if path and not (ROOT / path).exists()]
+    links = {document.parent / link for link in re.findall(r"\]\(([\w./]+)\)", text)}
+    names = re.findall(r"`((?:icpc_d2|configs|tests)/[\w./]*)`|--config-file (configs/[\w./]+\.yaml)", text)
+    missing = [path for path in links | {ROOT / name for groups in names for name in groups} if not path.exists()]
     assert not missing
 
     modules = set(re.findall(r"python -m (icpc_d2[\w.]*\w)", text)) - {"icpc_d2.tools"}
