@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from PIL import Image
 from icpc_d2.data import BadFileError, SemSegDatasetMapper, loader
 from icpc_d2.data.loader import Draws, TrainingSamples, build_sampler, build_train_loader, seeded
 
+Stream = Callable[..., Iterator[list[dict[str, Any]]]]
+
 
 @pytest.fixture
 def dicts(tmp_path: Path, image: np.ndarray, label: np.ndarray) -> list[dict[str, str]]:
@@ -28,19 +30,23 @@ def dicts(tmp_path: Path, image: np.ndarray, label: np.ndarray) -> list[dict[str
     return pairs
 
 
-def stream(
-    cfg: CfgNode,
-    dicts: list[dict[str, str]],
-    *,
-    workers: int = 0,
-    seed: int = 0,
-    rank: int = 0,
-    world: int = 1,
-    **kw: Any,
-) -> Iterator[list[dict[str, Any]]]:
-    samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), seed, **kw)
-    sampler = islice(build_sampler("TrainingSampler", len(dicts), seed), rank, None, world)
-    return iter(build_train_loader(samples, Draws(sampler, rank, world), 4 // world, workers))
+@pytest.fixture
+def stream(cfg: CfgNode, dicts: list[dict[str, str]]) -> Iterator[Stream]:
+    """Endless batches of four, or of a process's share of them."""
+    opened = []
+
+    def start(
+        *, workers: int = 0, seed: int = 0, rank: int = 0, world: int = 1, on_bad_file: str = "raise"
+    ) -> Iterator:
+        samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), seed, on_bad_file)
+        sampler = islice(build_sampler("TrainingSampler", len(dicts), seed), rank, None, world)
+        opened.append(iter(build_train_loader(samples, Draws(sampler, rank, world), 4 // world, workers)))
+        return opened[-1]
+
+    yield start
+    for batches in opened:
+        if hasattr(batches, "_shutdown_workers"):
+            batches._shutdown_workers()  # left to the garbage collector, it waits 5 seconds for each worker
 
 
 def same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> bool:
@@ -53,29 +59,31 @@ def same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> bool:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_any_number_of_workers_gives_the_same_samples(cfg: CfgNode, dicts: list[dict[str, str]], workers: int) -> None:
-    alone, together = stream(cfg, dicts), stream(cfg, dicts, workers=workers)
+def test_any_number_of_workers_gives_the_same_samples(stream: Stream, workers: int) -> None:
+    alone, together = stream(), stream(workers=workers)
     for _ in range(5):
         assert same(next(alone), next(together))
 
 
-def test_two_processes_share_the_samples_of_one(cfg: CfgNode, dicts: list[dict[str, str]]) -> None:
-    one, two = stream(cfg, dicts), [stream(cfg, dicts, rank=rank, world=2) for rank in (0, 1)]
+def test_two_processes_share_the_samples_of_one(stream: Stream) -> None:
+    one, two = stream(), [stream(rank=rank, world=2) for rank in (0, 1)]
     for _ in range(3):
         first, second = (next(part) for part in two)
         assert same(next(one), [first[0], second[0], first[1], second[1]])
 
 
-def test_each_draw_of_a_picture_differs_and_so_does_each_seed(cfg: CfgNode, dicts: list[dict[str, str]]) -> None:
+def test_each_draw_of_a_picture_differs_and_so_does_each_seed(
+    stream: Stream, cfg: CfgNode, dicts: list[dict[str, str]]
+) -> None:
     samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), 0)
     assert not torch.equal(samples[0, 0]["image"], samples[0, 1]["image"])
-    assert not same(next(stream(cfg, dicts)), next(stream(cfg, dicts, seed=1)))
+    assert not same(next(stream()), next(stream(seed=1)))
 
 
-def test_a_stream_can_start_later(cfg: CfgNode, dicts: list[dict[str, str]]) -> None:
+def test_a_stream_can_start_later(stream: Stream, cfg: CfgNode, dicts: list[dict[str, str]]) -> None:
     samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), 0)
     late = Draws(build_sampler("TrainingSampler", len(dicts), 0), start=8)
-    whole = stream(cfg, dicts)
+    whole = stream()
     for _ in range(2):
         next(whole)
     assert same(next(whole), next(iter(build_train_loader(samples, late, 4, 0))))
@@ -113,14 +121,12 @@ def damage(dicts: list[dict[str, str]], kind: str, k: int) -> str:
     ],
 )
 def test_bad_files_stop_the_training_and_are_named(
-    cfg: CfgNode, dicts: list[dict[str, str]], kind: str, complaint: str, workers: int
+    stream: Stream, dicts: list[dict[str, str]], kind: str, complaint: str, workers: int
 ) -> None:
     name = damage(dicts, kind, 2)
-    batches = stream(cfg, dicts, workers=workers)
+    batches = stream(workers=workers)
     with pytest.raises(BadFileError, match=f"(?s){name}: .*{complaint}"):
         list(islice(batches, 2))
-    if workers:
-        batches._shutdown_workers()  # left to the garbage collector it takes 10 seconds
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -130,11 +136,13 @@ def test_bad_files_are_skipped_and_counted(
     damage(dicts, "unreadable", 2)
     samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), 0, "skip")
     loader.logger.addHandler(caplog.handler)  # Detectron2's loggers do not pass on what they get
-    batches = build_train_loader(samples, Draws(build_sampler("TrainingSampler", 6, 0)), 3, workers)
+    batches = iter(build_train_loader(samples, Draws(build_sampler("TrainingSampler", 6, 0)), 3, workers))
     try:
         found = [sample["file_name"] for batch in islice(batches, 4) for sample in batch]
     finally:
         loader.logger.removeHandler(caplog.handler)
+        if workers:
+            batches._shutdown_workers()
     assert len(found) == 12
     assert dicts[2]["file_name"] not in found
     assert samples.num_skipped >= 2  # two epochs
@@ -144,18 +152,18 @@ def test_bad_files_are_skipped_and_counted(
         assert caplog.records[0].levelno == logging.WARNING
 
 
-def test_skipping_is_deterministic_too(cfg: CfgNode, dicts: list[dict[str, str]]) -> None:
+def test_skipping_is_deterministic_too(stream: Stream, dicts: list[dict[str, str]]) -> None:
     damage(dicts, "range", 1)
-    alone, together = (stream(cfg, dicts, workers=n, on_bad_file="skip") for n in (0, 2))
+    alone, together = (stream(workers=n, on_bad_file="skip") for n in (0, 2))
     for _ in range(3):
         assert same(next(alone), next(together))
 
 
-def test_nothing_but_bad_files_is_an_error(cfg: CfgNode, dicts: list[dict[str, str]]) -> None:
+def test_nothing_but_bad_files_is_an_error(stream: Stream, dicts: list[dict[str, str]]) -> None:
     for k in range(6):
         damage(dicts, "unreadable", k)
     with pytest.raises(BadFileError, match="20 bad files in a row, the last one is .*jpg"):
-        next(stream(cfg, dicts, on_bad_file="skip"))
+        next(stream(on_bad_file="skip"))
 
 
 def test_misspelt_choices_are_refused() -> None:
