@@ -4,8 +4,12 @@ import subprocess
 import sys
 
 START = """
-import resource, sys
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+import pathlib, re, resource, sys
+def peak():
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():  # ru_maxrss would begin at the size of the process that started this one
+        return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 def start():
     global before
     before = peak()

@@ -111,7 +111,7 @@ def test_weights_of_the_losses(build_tiny: Callable) -> None:
         model.sem_seg_head.training = True
         return model.losses(model.encode(model.preprocess_image(batch).tensor), labels)
 
-    base = losses()
+    base = losses("MODEL.ALIGNMENT.LOSS_WEIGHT", 0.4, "MODEL.CONTRASTIVE.LOSS_WEIGHT", 0.5)
     double = losses("MODEL.ALIGNMENT.LOSS_WEIGHT", 0.8, "MODEL.CONTRASTIVE.LOSS_WEIGHT", 1.0)
     torch.testing.assert_close(double["loss_align"], 2 * base["loss_align"])
     torch.testing.assert_close(double["loss_contrast"], 2 * base["loss_contrast"])
