@@ -2,17 +2,17 @@
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import BACKBONE_REGISTRY
 from torch import Tensor
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.attention_pool import AttentionPool
-from icpc_d2.modeling.backbone.outputs import check_outputs, wants_embeddings
+from icpc_d2.modeling.backbone.outputs import ImageEncoder, check_outputs, wants_embeddings
 
 _LEVELS = ("res2", "res3", "res4", "res5")
 
 
-class ClipResNet(Backbone):
+class ClipResNet(ImageEncoder):
     """open_clip's ModifiedResNet with all four stages, the global and the dense embedding as outputs."""
 
     def __init__(self, architecture: str, out_features: list[str], image_size: int = 0) -> None:
@@ -64,15 +64,6 @@ class ClipResNet(Backbone):
         if self.visual.attnpool is not None:
             outputs["global_embed"], outputs["dense_embed"] = self.visual.attnpool(x)
         return {name: outputs[name] for name in self._shapes}
-
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and stride of each output; ``global_embed`` has no stride."""
-        return dict(self._shapes)
-
-    @property
-    def size_divisibility(self) -> int:
-        """Images are padded to multiples of this."""
-        return 32
 
 
 @BACKBONE_REGISTRY.register()

@@ -5,16 +5,16 @@ from collections import OrderedDict
 import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec, get_norm
-from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling import BACKBONE_REGISTRY
 from torch import Tensor, nn
 
 from icpc_d2.modeling import clip
-from icpc_d2.modeling.backbone.outputs import check_outputs, wants_embeddings
+from icpc_d2.modeling.backbone.outputs import ImageEncoder, check_outputs, wants_embeddings
 
 _LEVELS = ("res2", "res3", "res4", "res5")
 
 
-class ClipViT(Backbone):
+class ClipViT(ImageEncoder):
     """open_clip's VisionTransformer; four of its blocks, brought to strides 4, 8, 16 and 32, and both embeddings."""
 
     def __init__(
@@ -94,15 +94,6 @@ class ClipViT(Backbone):
         class_token = self.visual.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         x = torch.cat([class_token, x], dim=1) + clip.resize_grid(self.visual.positional_embedding, *size)
         return self.visual.ln_pre(x), size
-
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and stride of each output; ``global_embed`` has no stride."""
-        return dict(self._shapes)
-
-    @property
-    def size_divisibility(self) -> int:
-        """Images are padded to multiples of this."""
-        return 32
 
 
 def _build_pyramid(width: int, norm: str) -> nn.ModuleDict:

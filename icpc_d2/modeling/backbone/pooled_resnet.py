@@ -8,12 +8,12 @@ from torch import Tensor
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.attention_pool import AttentionPool
-from icpc_d2.modeling.backbone.outputs import check_outputs
+from icpc_d2.modeling.backbone.outputs import ImageEncoder, check_outputs
 
 _HEAD_CHANNELS = 64  # of CLIP's attention pools
 
 
-class PooledResNet(Backbone):
+class PooledResNet(ImageEncoder):
     """A backbone with res2..res5 and an attention pool on top, as CLIP's ResNets have it."""
 
     def __init__(self, bottom_up: Backbone, embed_channels: int, grid_size: int, out_features: list[str]) -> None:
@@ -38,15 +38,6 @@ class PooledResNet(Backbone):
         outputs = self.bottom_up(images)
         outputs["global_embed"], outputs["dense_embed"] = self.attnpool(outputs["res5"])
         return {name: outputs[name] for name in self._shapes}
-
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and stride of each output; ``global_embed`` has no stride."""
-        return dict(self._shapes)
-
-    @property
-    def size_divisibility(self) -> int:
-        """Images are padded to multiples of this."""
-        return 32
 
 
 @BACKBONE_REGISTRY.register()
