@@ -2,6 +2,7 @@
 
 from icpc_d2.modeling.backbone import ClipResNet, ClipViT, PooledResNet, build_fpn_backbone
 from icpc_d2.modeling.meta_arch import ICPC
+from icpc_d2.modeling.semantic_fpn import SemanticFPN
 from icpc_d2.modeling.semantic_fpn_head import SemanticFPNHead
 
-__all__ = ["ICPC", "ClipResNet", "ClipViT", "PooledResNet", "SemanticFPNHead", "build_fpn_backbone"]
+__all__ = ["ICPC", "ClipResNet", "ClipViT", "PooledResNet", "SemanticFPN", "SemanticFPNHead", "build_fpn_backbone"]

@@ -101,7 +101,6 @@ def build_contrastive_loss(cfg: CfgNode) -> ContrastiveLoss | None:
 
 def build_settings(cfg: CfgNode) -> dict[str, Any]:
     """Read the numbers and choices of :class:`icpc_d2.modeling.meta_arch.ICPC`, as its keyword arguments."""
-    window = cfg.TEST.SLIDING_WINDOW
     return {
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
         "pixel_std": cfg.MODEL.PIXEL_STD,
@@ -111,5 +110,11 @@ def build_settings(cfg: CfgNode) -> dict[str, Any]:
         "loss_scales": cfg.MODEL.ALIGNMENT.LOSS_SCALES,
         "max_iter": cfg.SOLVER.MAX_ITER,
         "predict_from": cfg.MODEL.PREDICT_FROM,
-        "window": (window.SIZE, window.STRIDE, window.BATCH_SIZE) if window.ENABLED else None,
+        "window": build_window(cfg),
     }
+
+
+def build_window(cfg: CfgNode) -> tuple[int, int, int] | None:
+    """Read size, stride and batch size of the sliding window; None: the whole image."""
+    keys = cfg.TEST.SLIDING_WINDOW
+    return (keys.SIZE, keys.STRIDE, keys.BATCH_SIZE) if keys.ENABLED else None

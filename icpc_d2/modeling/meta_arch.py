@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from icpc_d2.modeling import build
 from icpc_d2.modeling.alignment import ScoreMaps
-from icpc_d2.modeling.inference import Prediction, sliding_windows, whole_images
 from icpc_d2.modeling.losses import ContrastiveLoss, pixel_cross_entropy
+from icpc_d2.modeling.segmentor import Segmentor
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.modeling.text.context_decoder import ContextDecoder
 from icpc_d2.modeling.text.text_encoder import TextEncoder
@@ -30,7 +30,7 @@ class Encoded(NamedTuple):
 
 
 @META_ARCH_REGISTRY.register()
-class ICPC(nn.Module):
+class ICPC(Segmentor, nn.Module):
     """A semantic segmentor with the inputs and outputs of Detectron2's `SemanticSegmentor`."""
 
     @configurable
@@ -70,8 +70,7 @@ class ICPC(nn.Module):
             loss_scales: levels whose score maps L_align and L_contrast supervise (their mean); empty: the coarsest.
             max_iter: T of Eq. 7.
             predict_from: "decoder", or "alignment" for the score map of the first of `loss_scales` (Table 11).
-            window: size and stride of the sliding window in pixels, and how many windows are predicted at once; None:
-                the whole image.
+            window: see :class:`icpc_d2.modeling.segmentor.Segmentor`.
 
         Raises:
             ValueError: for a level in `loss_scales` that has no score map, or an unknown `predict_from`.
@@ -106,11 +105,6 @@ class ICPC(nn.Module):
         """Build all parts; see `icpc_d2.modeling.build`."""
         return {**build.build_parts(cfg), **build.build_settings(cfg)}
 
-    @property
-    def device(self) -> torch.device:
-        """Where the inputs are moved to."""
-        return self.pixel_mean.device
-
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Train or predict.
 
@@ -124,33 +118,29 @@ class ICPC(nn.Module):
         Returns:
             In training the losses by name. Else a list of {"sem_seg": (K, height, width)} with logits.
         """
-        images = self.preprocess_image(batched_inputs)
-        if self.training:
-            return self.losses(self.encode(images.tensor), self.preprocess_labels(batched_inputs))
-        return [{"sem_seg": prediction.logits()} for prediction in self.inference(images, batched_inputs)]
+        if not self.training:
+            return self.logits(batched_inputs)
+        images = self.preprocess_image(batched_inputs).tensor
+        return self.losses(self.encode(images), self.preprocess_labels(batched_inputs))
 
-    def label_maps(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Predict classes alone, without ever holding the logits of all classes at full size.
+    def encode(self, images: Tensor, tokens: ClassTokens | None = None) -> Encoded:
+        """Normalized images (B, 3, H, W), sides multiples of 32 -> features, text embeddings and their alignment.
 
         Args:
-            batched_inputs: as `forward` takes them.
-
-        Returns:
-            A list of {"labels": (height, width) int64}, which is the argmax of what `forward` returns.
+            tokens: of other classes than the model's; then only those score maps that are cosines can be asked for.
         """
-        images = self.preprocess_image(batched_inputs)
-        return [{"labels": prediction.labels()} for prediction in self.inference(images, batched_inputs)]
-
-    def encode(self, images: Tensor) -> Encoded:
-        """Normalized images (B, 3, H, W), sides multiples of 32 -> features, text embeddings and their alignment."""
         features = self.backbone(images)
-        text = self.encode_text(features["global_embed"], features["dense_embed"])
+        text = self.encode_text(features["global_embed"], features["dense_embed"], tokens)
         return Encoded(features, text, self.alignment(features["dense_embed"], text))
 
-    def encode_text(self, global_embed: Tensor, dense_embed: Tensor) -> Tensor:
+    def encode_text(self, global_embed: Tensor, dense_embed: Tensor, tokens: ClassTokens | None = None) -> Tensor:
         """(B, C) and (B, C, h, w) -> text embeddings (B, K, C): Eq. 2 and 3, the text encoder, Eq. 4."""
-        text = self.text_encoder(self.class_tokens, self.prompt(global_embed))
+        text = self.text_encoder(self.class_tokens if tokens is None else tokens, self.prompt(global_embed))
         return self.context_decoder(text, global_embed, dense_embed)
+
+    def decode(self, encoded: Encoded) -> Tensor:
+        """Logits (B, K, H / 4, W / 4) of the decoder, for the model's own classes."""
+        return self.sem_seg_head.layers(self.neck((encoded.features, encoded.scores)))
 
     def losses(self, encoded: Encoded, labels: Tensor) -> dict[str, Tensor]:
         """The three terms of Eq. 9, weighted; labels (B, H, W)."""
@@ -169,33 +159,12 @@ class ICPC(nn.Module):
         """t / T of Eq. 7 by the trainer's own count, which goes on after a resume; 0 outside of a trainer."""
         return min(1.0, get_event_storage().iter / self.max_iter) if has_event_storage() else 0.0
 
-    def inference(self, images: ImageList, batched_inputs: list[dict[str, Any]]) -> list[Prediction]:
-        """Predict a batch, whole or by sliding window, each image for the size that it asks for."""
-        if self.window is None:
-            windows = whole_images(self.predict, images.tensor, images.image_sizes)
-        else:
-            divisor = self.backbone.size_divisibility
-            windows = [sliding_windows(self.predict, image, *self.window, divisor) for image in images]
-        predictions = []
-        for parts, inputs, size in zip(windows, batched_inputs, images.image_sizes, strict=True):
-            output_size = (inputs.get("height", size[0]), inputs.get("width", size[1]))
-            predictions.append(Prediction(parts, size, output_size))
-        return predictions
-
     def predict(self, images: Tensor) -> Tensor:
         """Normalized images (B, 3, H, W), sides multiples of 32 -> logits (B, K, H / stride, W / stride)."""
         encoded = self.encode(images)
         if self.predict_from == "decoder":
-            return self.sem_seg_head.layers(self.neck((encoded.features, encoded.scores)))
+            return self.decode(encoded)
         return encoded.scores[self.loss_scales[0]] / self.align_temperature
-
-    def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
-        """Normalize, pad and batch the images."""
-        images = [(inputs["image"].to(self.device) - self.pixel_mean) / self.pixel_std for inputs in batched_inputs]
-        backbone = self.backbone
-        return ImageList.from_tensors(
-            images, backbone.size_divisibility, padding_constraints=backbone.padding_constraints
-        )
 
     def preprocess_labels(self, batched_inputs: list[dict[str, Any]]) -> Tensor:
         """Pad and batch the labels (B, H, W) as the images are, with the ignore value."""

@@ -1,0 +1,87 @@
+"""What every segmentor here answers: logits or label maps, of the whole image or by sliding window."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from detectron2.structures import ImageList
+from torch import Tensor
+
+from icpc_d2.modeling.inference import Prediction, sliding_windows, whole_images
+
+
+class Segmentor:
+    """Mixed into a module that has `backbone`, `pixel_mean`, `pixel_std` and :meth:`predict`.
+
+    Attributes:
+        window: size and stride of the sliding window in pixels, and how many windows are predicted at once; None: the
+            whole image.
+    """
+
+    window: tuple[int, int, int] | None
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Normalized images (B, 3, H, W), sides multiples of 32 -> logits (B, K, H / stride, W / stride)."""
+        raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Where the inputs are moved to."""
+        return self.pixel_mean.device
+
+    def logits(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        """Predict as Detectron2's `SemanticSegmentor` does.
+
+        Args:
+            batched_inputs: one dict per image: "image" (3, H, W), and optionally "height" and "width".
+
+        Returns:
+            A list of {"sem_seg": (K, height, width)}.
+        """
+        return [{"sem_seg": prediction.logits()} for prediction in self.predictions(batched_inputs)]
+
+    def label_maps(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
+        """Predict classes alone, without ever holding the logits of all classes at full size.
+
+        Args:
+            batched_inputs: as :meth:`logits` takes them.
+
+        Returns:
+            A list of {"labels": (height, width) int64}, which is the argmax of what :meth:`logits` returns.
+        """
+        return [{"labels": prediction.labels()} for prediction in self.predictions(batched_inputs)]
+
+    def predictions(self, batched_inputs: list[dict[str, Any]]) -> list[Prediction]:
+        """Predict a batch, and leave open what of the predictions is wanted."""
+        return self.inference(self.preprocess_image(batched_inputs), batched_inputs)
+
+    def inference(
+        self,
+        images: ImageList,
+        batched_inputs: list[dict[str, Any]],
+        predict: Callable[[Tensor], Tensor] | None = None,
+    ) -> list[Prediction]:
+        """Predict a batch, whole or by sliding window, each image for the size that it asks for.
+
+        Args:
+            predict: in place of :meth:`predict`.
+        """
+        predict = predict or self.predict
+        if self.window is None:
+            windows = whole_images(predict, images.tensor, images.image_sizes)
+        else:
+            divisor = self.backbone.size_divisibility
+            windows = [sliding_windows(predict, image, *self.window, divisor) for image in images]
+        predictions = []
+        for parts, inputs, size in zip(windows, batched_inputs, images.image_sizes, strict=True):
+            output_size = (inputs.get("height", size[0]), inputs.get("width", size[1]))
+            predictions.append(Prediction(parts, size, output_size))
+        return predictions
+
+    def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
+        """Normalize, pad and batch the images."""
+        images = [(inputs["image"].to(self.device) - self.pixel_mean) / self.pixel_std for inputs in batched_inputs]
+        backbone = self.backbone
+        return ImageList.from_tensors(
+            images, backbone.size_divisibility, padding_constraints=backbone.padding_constraints
+        )
