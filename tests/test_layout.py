@@ -20,12 +20,15 @@ MAY_IMPORT = {
     "config": set(),
     "config_files": set(),
     "install_detectron2": set(),
+    "files": set(),
     "modeling": set(),
     "data": set(),
     "checkpoint": set(),
     "visualization": {"data"},
     "evaluation": {"data", "visualization"},
     "engine": {"config", "modeling", "data", "checkpoint", "visualization", "evaluation"},
+    "prediction": {"files", "modeling", "visualization"},
+    "predictor": {"config", "modeling", "data", "checkpoint", "visualization", "engine", "prediction"},
 }
 # Where a config may be in hand. Elsewhere only what Detectron2 constructs by its name in the config reads one:
 # a `from_config`, or a function or class decorated with a registry's `register` or with `configurable`.
@@ -35,6 +38,7 @@ CFG_LIVES_IN = (
     "icpc_d2/modeling/class_names",
     "icpc_d2/data/dataset_mapper",
     "icpc_d2/evaluation/build",
+    "icpc_d2/predictor",
     "icpc_d2/engine/",
     "icpc_d2/tools/",
     "train_net",

@@ -31,9 +31,12 @@ def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
     """
     if not _mode(file_name).startswith("I"):
         return _read(file_name, image_format)
-    # 16-bit grey. PIL would clip it to 255, that is, to white.
-    grey = (_read(file_name, None) >> 8).clip(0, 255).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.repeat(shift_to_8_bit(_read(file_name, None))[:, :, None], 3, axis=2)
+
+
+def shift_to_8_bit(grey: np.ndarray) -> np.ndarray:
+    """16-bit grey values (H, W) as uint8. PIL would clip them to 255, that is, to white."""
+    return (grey >> 8).clip(0, 255).astype(np.uint8)
 
 
 def read_label(

@@ -11,7 +11,7 @@ from typing import IO
 
 from tqdm import tqdm
 
-from icpc_d2.tools.converters import TEMPORARY, atomically
+from icpc_d2.files import TEMPORARY, atomically
 
 CHUNK = 1 << 20
 

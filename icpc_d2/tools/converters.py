@@ -2,8 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -14,18 +13,6 @@ from icpc_d2.data.class_list import ClassList
 from icpc_d2.data.reading import BadFileError, read_image, read_label
 
 NAMED_IDS = 5
-TEMPORARY = ".tmp-"
-
-
-@contextmanager
-def atomically(target: Path) -> Iterator[Path]:
-    """A temporary name with the same ending, which is renamed to `target` if all goes well and removed if not."""
-    temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{target.name}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def link_or_copy(source: Path, target: Path) -> None:

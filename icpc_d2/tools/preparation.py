@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from icpc_d2.data.datasets import datasets_root
 from icpc_d2.data.reading import BadFileError, read_label
+from icpc_d2.files import TEMPORARY, atomically
 from icpc_d2.tools.archives import Archive, unpack
-from icpc_d2.tools.converters import TEMPORARY, atomically
 
 NAMED_FILES = 5  # of those that went wrong
 

@@ -8,6 +8,9 @@ import numpy as np
 IGNORE_NAME = "ignored"
 _HATCH = (np.array([16, 16, 16], np.uint8), np.array([96, 96, 96], np.uint8))
 _HATCH_PERIOD = 8
+# Sum over the channels of what tells two colours apart, and how many there are to choose from for each new name.
+MIN_DISTANCE = 90
+SPARE_COLORS = 4
 
 
 class Palette:
@@ -37,6 +40,14 @@ class Palette:
         if len(self.colors) != len(self.names):
             raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colours; each class needs one.")
 
+    def renamed(self, names: Sequence[str]) -> "Palette":
+        """A palette of other classes, in which names that were there keep their colours."""
+        known = dict(zip(self.names, self.colors, strict=True))
+        taken = [known[name] for name in names if name in known]
+        spare = iter(_unlike(distinct_colors(SPARE_COLORS * (len(names) + 1)), taken))
+        colors = [known[name] if name in known else next(spare) for name in names]
+        return Palette(names, colors, self.ignore_label)
+
     def paint(self, labels: np.ndarray) -> np.ndarray:
         """Paint a label map.
 
@@ -62,6 +73,14 @@ class Palette:
 
     def _known(self, labels: np.ndarray) -> np.ndarray:
         return (labels >= 0) & (labels < len(self.names)) & (labels != self.ignore_label)
+
+
+def _unlike(colors: np.ndarray, taken: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The colours, those first that are far from the ones that are taken."""
+    if not taken:
+        return list(colors)
+    distances = np.abs(colors[:, None].astype(int) - np.array(taken, int)[None]).sum(axis=2).min(axis=1)
+    return list(colors[np.argsort(distances < MIN_DISTANCE, kind="stable")])
 
 
 def hatch(height: int, width: int) -> np.ndarray:

@@ -8,6 +8,8 @@ import torch
 from open_clip import SimpleTokenizer
 from torch import Tensor, nn
 
+from icpc_d2.modeling.cache import WeightCache
+
 _tokenizer = SimpleTokenizer()
 
 
@@ -35,6 +37,7 @@ class ClassTokens(nn.Module):
         prefix: (P,) token ids that all prompts begin with.
         shapes, ids, positions, ends: of all K classes, see :class:`TokenBlock`.
         order: (K,) place of class k among the groups.
+        embeddings: what the text encoder made of them, where no image changes that.
     """
 
     prefix: Tensor
@@ -57,6 +60,8 @@ class ClassTokens(nn.Module):
         """
         super().__init__()
         self.names = list(names)
+        self.template, self.context_length, self.num_context = template, context_length, num_context
+        self.embeddings: WeightCache[Tensor] = WeightCache()
         before, after = template.split("{}")
         prefix = [_tokenizer.sot_token_id, *_tokenizer.encode(before)]
         tokens = [[*_tokenizer.encode(name + after), _tokenizer.eot_token_id] for name in names]
@@ -73,6 +78,18 @@ class ClassTokens(nn.Module):
         self._add_buffer("positions", torch.cat([torch.arange(length) for length in lengths.tolist()]))
         self._add_buffer("ends", lengths.cumsum(0) - 1)
         self._add_buffer("order", torch.tensor(classes).argsort())
+
+    def renamed(self, names: Sequence[str]) -> "ClassTokens":
+        """The tokens of other classes for the same prompt, on the same device; errors as of the constructor."""
+        tokens = ClassTokens(names, self.template, self.context_length, self.num_context).to(self.prefix.device)
+        # The very same tensor: what the text encoder keeps of the prefix then serves all vocabularies.
+        tokens.prefix = self.prefix
+        return tokens
+
+    def train(self, mode: bool = True) -> "ClassTokens":
+        """Set the mode, and forget the embeddings."""
+        self.embeddings.clear()
+        return super().train(mode)
 
     def _add_buffer(self, name: str, value: Tensor) -> None:
         # Not persistent: they follow from the names, and a checkpoint must not override those of another vocabulary.

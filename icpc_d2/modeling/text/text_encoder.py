@@ -49,14 +49,12 @@ class TextEncoder(nn.Module):
         self.memory = memory
         self.checkpoint = checkpoint
         self._shared_context: WeightCache[KeysValues] = WeightCache()
-        self._embeddings: WeightCache[Tensor] = WeightCache()
         self.requires_grad_(False)
         self.train(False)
 
     def train(self, mode: bool = True) -> "TextEncoder":
         """Stay in eval mode, and forget what is kept."""
         self._shared_context.clear()
-        self._embeddings.clear()
         return super().train(False)
 
     def forward(self, tokens: ClassTokens, context: Context) -> Tensor:
@@ -64,7 +62,7 @@ class TextEncoder(nn.Module):
         if context.per_image is not None:
             return self._encode_classes(tokens, *self._encode_context(tokens, context))
         weights = [*self.parameters(), tokens.ids, *_tensors(tokens.prefix, context.shared)]
-        return self._embeddings.get(
+        return tokens.embeddings.get(
             weights, None, lambda: self._encode_classes(tokens, *self._encode_context(tokens, context))
         )
 

@@ -1,0 +1,176 @@
+"""What a model says about one picture, and the files that show it."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from icpc_d2.files import atomically
+from icpc_d2.modeling.inference import Prediction as Logits
+from icpc_d2.visualization import Palette, blend, draw_sheet, overlay
+from icpc_d2.visualization.objects import describe
+
+# kind -> ending of its file.
+KINDS = {"overlay": ".png", "color": ".png", "label": ".png", "json": ".json", "side-by-side": ".png"}
+ALPHA = 0.5
+# Classes whose full-size logits exist at once.
+CHUNK = 8
+
+
+class Prediction:
+    """Labels, probabilities and alignment of a picture of H x W pixels, by class name.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        labels: (H, W) int64, indices into `classes`.
+        classes: the K names.
+        predict_from: "decoder" or "alignment": what the labels and probabilities come from.
+        seconds: what each stage took, by its name.
+    """
+
+    def __init__(
+        self,
+        image: np.ndarray,
+        labels: np.ndarray,
+        palette: Palette,
+        predict_from: str,
+        logits: Logits,
+        alignment: Logits | None,
+        seconds: Mapping[str, float] | None = None,
+    ) -> None:
+        """
+        Args:
+            palette: of the classes.
+            logits: of the classes, on the CPU.
+            alignment: likewise A / temperature; None if the model has none.
+        """
+        self.image = image
+        self.labels = labels
+        self.classes = palette.names
+        self.predict_from = predict_from
+        self.seconds = dict(seconds or {})
+        self._palette = palette
+        self._logits = logits
+        self._alignment = alignment
+
+    def probability(self, name: str) -> np.ndarray:
+        """The softmax over the classes at each pixel, of one of them: (H, W) float32 in [0, 1].
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        return self._softmax(self._logits, self._normalizer, name)
+
+    def regions(self, name: str) -> np.ndarray:
+        """How far each pixel's alignment A speaks for a class and not for another: (H, W) float32 in [0, 1].
+
+        It is the softmax of A / temperature over the classes, as L_align trains it; a prediction from the alignment
+        takes the largest. Among one class alone it is 1 everywhere.
+
+        Raises:
+            ValueError: there is no such class, or the model compares no text with images.
+        """
+        return self._softmax(self._aligned(), self._alignment_normalizer, name)
+
+    def overlay(self, alpha: float = ALPHA, legend: bool = True) -> np.ndarray:
+        """The picture tinted with the colours of its classes.
+
+        Args:
+            alpha: 0 is the picture alone, 1 the colours alone.
+            legend: on a sheet with the names below, small pictures enlarged; else of the picture's own size.
+
+        Returns:
+            (H', W', 3) uint8, RGB.
+        """
+        draw = overlay if legend else blend
+        return draw(self.image, self.labels, self._palette, alpha)
+
+    def color(self) -> np.ndarray:
+        """The label map in the colours of the classes, (H, W, 3) uint8, RGB."""
+        return self._palette.paint(self.labels)
+
+    def side_by_side(self) -> np.ndarray:
+        """Picture and label map side by side with a legend, (H', W', 3) uint8, RGB."""
+        panels = {"image": self.image, self.predict_from: self.labels}
+        return draw_sheet(panels, self._palette, self._palette.present(self.labels))
+
+    def summary(self) -> dict[str, Any]:
+        """What is where: classes by falling area, each with its share and the boxes of its connected regions.
+
+        Lengths are in pixels, boxes [left, top, width, height]; see :func:`icpc_d2.visualization.objects.describe`.
+        """
+        height, width = self.labels.shape
+        found = describe(self.labels, self._palette.present(self.labels))
+        return {
+            "width": width,
+            "height": height,
+            "predict_from": self.predict_from,
+            "classes": [{"class": self.classes[entry["id"]], **entry} for entry in found],
+        }
+
+    def save(self, path: str | Path, kind: str = "overlay") -> None:
+        """Write a file, whole or not at all; its folder is made.
+
+        Args:
+            kind: "overlay", "color" (:meth:`color`), "label" (a PNG of class ids: 8-bit, or 16-bit with more than 256
+                classes), "json" (:meth:`summary`) or "side-by-side".
+
+        Raises:
+            ValueError: an unknown kind, or an ending that no picture has.
+        """
+        path = Path(path)
+        if kind not in KINDS:
+            raise ValueError(f"kind is {kind!r}; wanted is one of {', '.join(KINDS)}.")
+        if kind == "label" and path.suffix.lower() != ".png":
+            raise ValueError(f"{path}: label maps are written as .png alone, which keeps each id as it is.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomically(path) as temporary:
+            if kind == "json":
+                temporary.write_text(json.dumps(self.summary(), indent=1) + "\n", encoding="utf-8")
+            else:
+                Image.fromarray(self._picture(kind)).save(temporary)
+
+    def _picture(self, kind: str) -> np.ndarray:
+        if kind == "label":
+            return self.labels.astype(np.uint8 if len(self.classes) <= 256 else np.uint16)
+        draw = {"overlay": self.overlay, "color": self.color, "side-by-side": self.side_by_side}
+        return draw[kind]()
+
+    def _aligned(self) -> Logits:
+        if self._alignment is None:
+            raise ValueError("this model compares no text with images, so it has no alignment; ICPC and DenseCLIP do.")
+        return self._alignment
+
+    @cached_property
+    def _normalizer(self) -> Tensor:
+        return _log_sum_exp(self._logits)
+
+    @cached_property
+    def _alignment_normalizer(self) -> Tensor:
+        return self._normalizer if self._alignment is self._logits else _log_sum_exp(self._aligned())
+
+    def _softmax(self, logits: Logits, normalizer: Tensor, name: str) -> np.ndarray:
+        index = self._index(name)
+        return (logits.logits(slice(index, index + 1))[0] - normalizer).exp().clamp(max=1.0).numpy()
+
+    def _index(self, name: str) -> int:
+        if name in self.classes:
+            return self.classes.index(name)
+        close = difflib.get_close_matches(name, self.classes, n=3) or self.classes[:10]
+        raise ValueError(f"there is no class {name!r} among the {len(self.classes)} asked for, such as {close}.")
+
+
+@torch.no_grad()
+def _log_sum_exp(logits: Logits) -> Tensor:
+    """Over the classes, (H, W), a few of them at a time."""
+    total = torch.tensor(-torch.inf)
+    for start in range(0, logits.num_classes, CHUNK):
+        total = torch.logaddexp(total, logits.logits(slice(start, start + CHUNK)).logsumexp(dim=0))
+    return total
