@@ -63,6 +63,9 @@ def _add_model_config(cfg: CN) -> None:
     cfg.MODEL.TEXT_ENCODER.MEMORY = 1024
     # Compute the activations of the class tokens again in backward instead of keeping them: for many classes.
     cfg.MODEL.TEXT_ENCODER.CHECKPOINT = False
+    # CLIP's weights for the text encoder, where MODEL.WEIGHTS is of an ImageNet ResNet or empty (Table 10); what
+    # MODEL.WEIGHTS holds of it wins. Read when a training starts.
+    cfg.MODEL.TEXT_ENCODER.WEIGHTS = ""
 
     # --- Context decoder, Eq. 4 --------------------------------------------------------------------------------------
     cfg.MODEL.CONTEXT_DECODER = CN()
@@ -137,6 +140,18 @@ def _add_test_config(cfg: CN) -> None:
     cfg.TEST.SLIDING_WINDOW.STRIDE = 341
     # Windows of an image that are predicted at once.
     cfg.TEST.SLIDING_WINDOW.BATCH_SIZE = 4
+
+    # Multi-scale testing, with Detectron2's TEST.AUG.ENABLED and TEST.AUG.FLIP (its own sizes are not used): factors
+    # on INPUT.MIN_SIZE_TEST and INPUT.MAX_SIZE_TEST, probabilities averaged. 17 times the work: meant for --eval-only.
+    cfg.TEST.AUG.SCALES = [0.5, 0.75, 1.0, 1.25, 1.5, 1.75]
+
+    cfg.TEST.CROSS_DOMAIN = CN()
+    # For each of DATASETS.TEST the list of classes that it shares with the model, which alone are evaluated (Table 9):
+    # a file of icpc_d2/data/shared_classes/ without its ending, or the path of one. Empty: all have the model's own.
+    cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES = []
+    # Classes that the answer is chosen from: "all" of the model's, or the "shared" ones alone. Each that is listed
+    # gives figures; the first one's are the data set's mIoU, the others' are named for them.
+    cfg.TEST.CROSS_DOMAIN.CANDIDATES = ["all", "shared"]
 
     cfg.TEST.SEM_SEG = CN()
     # Evaluations ask ICPC for label maps, which it makes without the full-size logits of all classes. False: for

@@ -59,8 +59,10 @@ class SemSegDatasetMapper:
         """Arguments of the constructor from the config and from the metadata of its training sets."""
         args: dict[str, Any] = {"is_train": is_train, "image_format": cfg.INPUT.FORMAT}
         if not is_train:
+            # Multi-scale testing resizes from the picture as it is.
+            short_side = 0 if cfg.TEST.AUG.ENABLED else cfg.INPUT.MIN_SIZE_TEST
             args["augmentations"] = evaluation_augmentations(
-                short_side=cfg.INPUT.MIN_SIZE_TEST, max_long_side=cfg.INPUT.MAX_SIZE_TEST
+                short_side=short_side, max_long_side=cfg.INPUT.MAX_SIZE_TEST
             )
             return args
         args |= _labels_of(cfg.DATASETS.TRAIN)

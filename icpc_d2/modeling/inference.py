@@ -1,11 +1,14 @@
 """Predictions, kept as coarse as the model makes them and brought to full size a few classes at a time.
 
-Bilinear interpolation treats each class for itself, so that the parts are what the whole would be.
+Bilinear interpolation treats each class for itself, so that the parts are what the whole would be. A softmax does not:
+predictions whose probabilities are averaged are brought to full size twice, first for the sum over all classes.
 
 Shapes: K classes, h x w positions of coarse logits, H x W pixels of the image as the model sees it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import torch
@@ -32,7 +35,57 @@ class Window(NamedTuple):
         return logits[:, : self.rows.stop - self.rows.start, : self.columns.stop - self.columns.start]
 
 
-class Prediction:
+class Scores(ABC):
+    """Scores of K classes at each pixel of an answer, some classes at a time.
+
+    Attributes:
+        num_classes: K.
+        pixels: how many a class has while it is computed, at most.
+    """
+
+    def __init__(self, num_classes: int, pixels: int) -> None:
+        self.num_classes = num_classes
+        self.pixels = pixels
+
+    @abstractmethod
+    def scores(self, classes: slice = slice(None)) -> Tensor:
+        """Scores (K, height, width) of all classes, or of some."""
+
+    @torch.no_grad()
+    def labels(self, candidates: Collection[int] | None = None) -> Tensor:
+        """``scores().argmax(dim=0)``, int64, without ever holding all of these scores.
+
+        Args:
+            candidates: the classes to choose from; None: all.
+        """
+        labels = best = None
+        for classes in self.chunks():
+            chosen = [
+                label for label in range(classes.start, classes.stop) if candidates is None or label in candidates
+            ]
+            scores = self.scores(classes) if chosen else ()
+            for label in chosen:
+                score = scores[label - classes.start]
+                if best is None:
+                    best, labels = score.clone(), torch.full_like(score, label, dtype=torch.int64)
+                else:
+                    # Strictly: of equal classes the first one wins, as in argmax.
+                    labels.masked_fill_(score > best, label)
+                    torch.maximum(best, score, out=best)
+        return labels
+
+    def chunks(self) -> Iterator[slice]:
+        """Parts of the classes.
+
+        PyTorch's kernels round differently for three channels, and for what is left over of eight. So chunks begin at
+        multiples of eight and have no fewer: then all bits are those of the whole.
+        """
+        step = max(1, CHUNK_BYTES // (4 * self.pixels * MIN_CHUNK)) * MIN_CHUNK
+        starts = [*range(0, max(1, self.num_classes - MIN_CHUNK + 1), step), self.num_classes]
+        yield from map(slice, starts, starts[1:])
+
+
+class Prediction(Scores):
     """What a model says about an image."""
 
     def __init__(self, windows: Sequence[Window], image_size: tuple[int, int], output_size: tuple[int, int]) -> None:
@@ -42,10 +95,11 @@ class Prediction:
             image_size: H, W.
             output_size: height and width of the answers.
         """
+        pixels = max(height * width for height, width in (image_size, output_size))
+        super().__init__(len(windows[0].logits), pixels)
         self.windows = windows
         self.image_size = image_size
         self.output_size = output_size
-        self.num_classes = len(windows[0].logits)
         self._counts = None
         if len(windows) > 1:
             self._counts = torch.zeros(image_size, device=windows[0].logits.device)
@@ -64,30 +118,49 @@ class Prediction:
             logits /= self._counts
         return sem_seg_postprocess(logits, self.image_size, *self.output_size)
 
-    @torch.no_grad()
-    def labels(self) -> Tensor:
-        """``logits().argmax(dim=0)``, int64, without ever holding all of these logits."""
-        labels = best = None
-        for classes in self._chunks():
-            for label, logits in enumerate(self.logits(classes), classes.start):
-                if best is None:
-                    best, labels = logits.clone(), torch.zeros_like(logits, dtype=torch.int64)
-                else:
-                    # Strictly: of equal classes the first one wins, as in argmax.
-                    labels.masked_fill_(logits > best, label)
-                    torch.maximum(best, logits, out=best)
-        return labels
+    def scores(self, classes: slice = slice(None)) -> Tensor:
+        """The same as :meth:`logits`."""
+        return self.logits(classes)
 
-    def _chunks(self) -> Iterator[slice]:
-        """Parts of the classes.
 
-        PyTorch's kernels round differently for three channels, and for what is left over of eight. So chunks begin at
-        multiples of eight and have no fewer: then all bits are those of the whole.
+class View(NamedTuple):
+    """One of several predictions about the same image."""
+
+    prediction: Prediction
+    mirrored: bool  # the prediction is about the image mirrored left to right
+
+
+class AveragedPrediction(Scores):
+    """The mean of the probabilities of several predictions, as of an image seen at several scales and mirrored.
+
+    The views' logits stay as coarse as they are; at full size there are the logarithm of each view's sum over the
+    classes, and a few classes of one view at a time.
+    """
+
+    def __init__(self, views: Sequence[View]) -> None:
         """
-        pixels = max(height * width for height, width in (self.image_size, self.output_size))
-        step = max(1, CHUNK_BYTES // (4 * pixels * MIN_CHUNK)) * MIN_CHUNK
-        starts = [*range(0, max(1, self.num_classes - MIN_CHUNK + 1), step), self.num_classes]
-        yield from map(slice, starts, starts[1:])
+        Args:
+            views: all of one output size and class count.
+        """
+        super().__init__(views[0].prediction.num_classes, max(view.prediction.pixels for view in views))
+        self.views = views
+
+    def scores(self, classes: slice = slice(None)) -> Tensor:
+        """Probabilities (K, height, width) of all classes, or of some: softmax of each view, turned back, averaged."""
+        total = 0
+        for (prediction, mirrored), log_sum in zip(self.views, self._log_sums, strict=True):
+            probabilities = (prediction.logits(classes).float() - log_sum).exp_()
+            total = total + (probabilities.flip(-1) if mirrored else probabilities)
+        return total / len(self.views)
+
+    @cached_property
+    def _log_sums(self) -> list[Tensor]:
+        """Of each view the logarithm of the sum of exponentials over all classes, (height, width)."""
+        sums = []
+        for prediction, _ in self.views:
+            parts = (prediction.logits(classes).float().logsumexp(dim=0) for classes in self.chunks())
+            sums.append(reduce(torch.logaddexp, parts))
+        return sums
 
 
 def whole_images(
