@@ -40,7 +40,7 @@ setup(
     package_dir={"icpc_d2.configs": "configs"},
     package_data={
         "icpc_d2.configs": ["**/*.yaml"],
-        "icpc_d2.data": ["classes/*.txt"],
+        "icpc_d2.data": ["classes/*.txt", "shared_classes/*.txt"],
         "icpc_d2.modeling": ["architectures/*.json"],
     },
     install_requires=[

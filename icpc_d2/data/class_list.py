@@ -85,9 +85,9 @@ def read_class_list(name: str | Path) -> ClassList:
     names = [row.other or row.prompt_name for row in rows]
     ids = [row.id for row in rows if row.id is not None]
     colors = [row.color for row in rows if row.color is not None]
-    _check_unique(path, "class names", [row.prompt_name for row in rows])
-    _check_unique(path, "other names", names)
-    _check_unique(path, "ids", ids)
+    check_unique(path, "class names", [row.prompt_name for row in rows])
+    check_unique(path, "other names", names)
+    check_unique(path, "ids", ids)
     for what, values in (("a colour", colors), ("an id", ids)):
         if len(values) not in (0, len(rows)):
             raise ValueError(f"{path}: {len(values)} of {len(rows)} classes have {what}; give all of them one or none.")
@@ -105,7 +105,12 @@ def _parse(line: str, where: str) -> _Row:
     return _Row(name, tuple(int(v) for v in values) or None, other, int(number) if number else None)
 
 
-def _check_unique(path: Path, what: str, values: list) -> None:
+def check_unique(path: Path, what: str, values: list) -> None:
+    """Refuse a file that says something twice.
+
+    Raises:
+        ValueError: names the file, what the values are, and those that are repeated.
+    """
     repeated = sorted(value for value, count in Counter(values).items() if count > 1)
     if repeated:
         raise ValueError(f"{path}: {what} must be unique, found more than once: {', '.join(map(str, repeated))}.")

@@ -12,6 +12,7 @@ from detectron2.utils.logger import setup_logger
 
 from icpc_d2.config import add_icpc_config
 from icpc_d2.data.folders import register_folders
+from icpc_d2.evaluation.build import build_shared_classes
 from icpc_d2.modeling.class_names import get_class_names
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def resolve_classes(cfg: CfgNode) -> None:
     """Write the class names, their number and the ignore label into the config, so that the merged one is complete.
 
     Raises:
-        ValueError: there are no names, or names, number and data sets disagree.
+        ValueError: there are no names; or names, number, data sets and lists of shared classes disagree.
     """
     if cfg.DATASETS.TRAIN:
         # 255 is a class where there are more of them; the labels, which the metadata describes, decide.
@@ -88,7 +89,9 @@ def resolve_classes(cfg: CfgNode) -> None:
         cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = metadata.get("ignore_label", cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE)
     cfg.MODEL.CLASS_NAMES = get_class_names(cfg)
     num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(cfg.MODEL.CLASS_NAMES)
-    for dataset in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST):
+    # A data set of other classes is evaluated by those that it shares with the model.
+    same = [name for name in cfg.DATASETS.TEST if build_shared_classes(cfg, name) is None]
+    for dataset in (*cfg.DATASETS.TRAIN, *same):
         found = len(MetadataCatalog.get(dataset).get("stuff_classes", []))
         if found != num_classes:
             raise ValueError(

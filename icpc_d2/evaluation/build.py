@@ -6,32 +6,77 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
+from icpc_d2.data.shared_classes import SharedClasses, read_shared_classes
 from icpc_d2.evaluation.pictures import PictureWriter
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator
+from icpc_d2.evaluation.shared_classes import SharedClassesEvaluator
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
     """Build what evaluates one data set of ``DATASETS.TEST``, by its metadata's ``evaluator_type``.
 
     Raises:
-        ValueError: the data set is not one of semantic segmentation.
+        ValueError: the data set is not one of semantic segmentation, or contradicts ``TEST.CROSS_DOMAIN``.
     """
     evaluator_type = MetadataCatalog.get(dataset_name).get("evaluator_type")
     if evaluator_type != "sem_seg":
         raise ValueError(
             f"The data set '{dataset_name}' has evaluator_type {evaluator_type!r} in its metadata, wanted 'sem_seg'."
         )
-    evaluators: list[DatasetEvaluator] = [
-        SemSegEvaluator(
-            dataset_name,
-            predictions_dir=_folder(cfg, "inference", dataset_name) if cfg.TEST.SEM_SEG.SAVE_PREDICTIONS else None,
-            boundary_iou=cfg.TEST.SEM_SEG.BOUNDARY_IOU,
-        )
-    ]
+    shared = build_shared_classes(cfg, dataset_name)
+    evaluators = _build_measures(cfg, dataset_name) if shared is None else _build_shared(cfg, dataset_name, shared)
     if cfg.TEST.SEM_SEG.NUM_PICTURES > 0:
         folder = _folder(cfg, "pictures", dataset_name)
-        evaluators.append(PictureWriter(dataset_name, folder, cfg.TEST.SEM_SEG.NUM_PICTURES))
+        evaluators.append(PictureWriter(dataset_name, folder, cfg.TEST.SEM_SEG.NUM_PICTURES, shared))
     return DatasetEvaluators(evaluators)
+
+
+def _build_measures(cfg: CfgNode, dataset_name: str) -> list[DatasetEvaluator]:
+    folder = _folder(cfg, "inference", dataset_name) if cfg.TEST.SEM_SEG.SAVE_PREDICTIONS else None
+    return [SemSegEvaluator(dataset_name, predictions_dir=folder, boundary_iou=cfg.TEST.SEM_SEG.BOUNDARY_IOU)]
+
+
+def _build_shared(cfg: CfgNode, dataset_name: str, shared: SharedClasses) -> list[DatasetEvaluator]:
+    candidates = list(cfg.TEST.CROSS_DOMAIN.CANDIDATES)
+    if sorted(candidates) not in (["all"], ["shared"], ["all", "shared"]):
+        raise ValueError(f"TEST.CROSS_DOMAIN.CANDIDATES is {candidates}; wanted is 'all', 'shared' or both.")
+    if cfg.TEST.SEM_SEG.SAVE_PREDICTIONS or cfg.TEST.SEM_SEG.BOUNDARY_IOU:
+        raise ValueError(
+            "TEST.CROSS_DOMAIN gives no per-image JSON and no boundary IoU: set TEST.SEM_SEG.SAVE_PREDICTIONS and "
+            "TEST.SEM_SEG.BOUNDARY_IOU to False."
+        )
+    return [
+        SharedClassesEvaluator(
+            dataset_name,
+            shared,
+            among_shared=name == "shared",
+            task="sem_seg" if name == candidates[0] else f"sem_seg_{name}",
+        )
+        for name in candidates
+    ]
+
+
+def build_shared_classes(cfg: CfgNode, dataset_name: str) -> SharedClasses | None:
+    """Read which classes a data set of ``DATASETS.TEST`` shares with the model; None: it has the model's own.
+
+    Raises:
+        ValueError: ``TEST.CROSS_DOMAIN.SHARED_CLASSES`` does not say it for each data set, or names unknown classes.
+        FileNotFoundError: there is no such list.
+    """
+    lists = cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES
+    if not lists:
+        return None
+    if len(lists) != len(cfg.DATASETS.TEST):
+        raise ValueError(
+            f"TEST.CROSS_DOMAIN.SHARED_CLASSES has {len(lists)} lists, {list(lists)}; DATASETS.TEST has "
+            f"{len(cfg.DATASETS.TEST)} data sets: {list(cfg.DATASETS.TEST)}. Wanted is a list for each, in their order."
+        )
+    metadata = MetadataCatalog.get(dataset_name)
+    names = metadata.get("prompt_classes") or metadata.get("stuff_classes", [])
+    if not names:
+        raise ValueError(f"The data set '{dataset_name}' of DATASETS.TEST has no classes: check the spelling.")
+    index = list(cfg.DATASETS.TEST).index(dataset_name)
+    return read_shared_classes(lists[index], names, cfg.MODEL.CLASS_NAMES)
 
 
 def _folder(cfg: CfgNode, name: str, dataset_name: str) -> str:

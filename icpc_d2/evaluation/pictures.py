@@ -4,13 +4,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.file_io import PathManager
 from PIL import Image
 
 from icpc_d2.data.reading import read_image, read_label
+from icpc_d2.data.shared_classes import SharedClasses
+from icpc_d2.evaluation.answers import label_map
 from icpc_d2.visualization import Palette, comparison
 
 
@@ -20,21 +21,21 @@ class PictureWriter(DatasetEvaluator):
     Every evaluation draws the same samples over the pictures of the one before.
     """
 
-    def __init__(self, dataset_name: str, output_dir: str, num_pictures: int) -> None:
+    def __init__(
+        self, dataset_name: str, output_dir: str, num_pictures: int, shared: SharedClasses | None = None
+    ) -> None:
         """
         Args:
             dataset_name: registered data set with ``stuff_classes`` and, if it has them, ``stuff_colors``.
             output_dir: folder of the pictures, which are named for their samples.
             num_pictures: how many, spread evenly over the data set.
+            shared: the classes that the data set shares with a model of other classes; what it has not is hatched.
         """
         metadata = MetadataCatalog.get(dataset_name)
-        self._palette = Palette(
-            metadata.get("prompt_classes") or metadata.stuff_classes,
-            metadata.get("stuff_colors"),
-            metadata.get("ignore_label", 255),
-        )
+        self._palette = Palette.from_metadata(metadata)
         self._label_colors = metadata.get("label_colors")
         self._output_dir = output_dir
+        self._to_dataset = None if shared is None else shared.to_dataset
         self._labels = {
             sample["file_name"]: sample["sem_seg_file_name"]
             for sample in spread(DatasetCatalog.get(dataset_name), num_pictures)
@@ -46,12 +47,13 @@ class PictureWriter(DatasetEvaluator):
             file_name = sample["file_name"]
             if file_name not in self._labels:
                 continue
-            sem_seg = output["labels"] if "labels" in output else output["sem_seg"]
-            prediction = sem_seg.argmax(dim=0) if sem_seg.ndim == 3 else sem_seg
+            prediction = label_map(output).cpu().numpy()
+            if self._to_dataset is not None:
+                prediction = self._to_dataset[prediction]
             picture = comparison(
                 read_image(file_name),
                 read_label(self._labels[file_name], colors=self._label_colors),
-                prediction.to("cpu", torch.int64).numpy(),
+                prediction,
                 self._palette,
             )
             PathManager.mkdirs(self._output_dir)

@@ -16,17 +16,17 @@ def write_results(results: Mapping[str, Any], output_dir: str) -> str:
     """Write ``results.json``: ``{"mIoU": ..., "IoU-sky": ..., "pACC": ...}`` in percent, null for absent classes.
 
     Args:
-        results: of one data set, ``{"sem_seg": {...}}``, or ``{data set: {"sem_seg": {...}}}`` of several, which the
-            file then names as well.
+        results: Detectron2's, of one data set ``{"sem_seg": {...}}``, or ``{data set: {"sem_seg": {...}}}`` of several,
+            which the file then names. Other tasks than "sem_seg" are named, too: "data set/task".
 
     Returns:
         The file's path.
     """
-    figures = {name: _jsonable(figures) for name, figures in _by_dataset(results).items()}
+    figures = {name: _jsonable(figures) for name, figures in _by_name(results).items()}
     path = os.path.join(output_dir, "results.json")
     PathManager.mkdirs(output_dir)
     with PathManager.open(path, "w") as file:
-        json.dump(figures.get("", figures), file, indent=2)
+        json.dump(figures[""] if len(figures) == 1 and "" in figures else figures, file, indent=2)
         file.write("\n")
     return path
 
@@ -34,21 +34,24 @@ def write_results(results: Mapping[str, Any], output_dir: str) -> str:
 def results_table(results: Mapping[str, Any]) -> str:
     """The figures as text: a row per class with its IoU and accuracy, then the means. Same argument as above."""
     tables = []
-    for dataset, figures in _by_dataset(results).items():
+    for title, figures in _by_name(results).items():
         classes = [name.removeprefix("IoU-") for name in figures if name.startswith("IoU-")]
         rows = [[name, *(_text(figures[f"{kind}-{name}"]) for kind in ("IoU", "ACC"))] for name in classes]
         headers = ["class", "IoU", "accuracy"]
         table = tabulate(rows, headers, colalign=("left", "right", "right"), disable_numparse=True)
         summary = "  ".join(f"{name} {figures[name]:.2f}" for name in SUMMARY)
-        tables.append("\n".join(filter(None, [dataset, table, summary])))
+        tables.append("\n".join(filter(None, [title, table, summary])))
     return "\n\n".join(tables)
 
 
-def _by_dataset(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-    """Figures by data set; a single one has no name."""
-    if "sem_seg" in results:
-        return {"": results["sem_seg"]}
-    return {dataset: tasks["sem_seg"] for dataset, tasks in results.items()}
+def _by_name(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """Figures by data set, and by task where that is not "sem_seg"; a single data set has no name."""
+    datasets = {"": results} if "sem_seg" in results else results
+    return {
+        "/".join(filter(None, (dataset, "" if task == "sem_seg" else task))): figures
+        for dataset, tasks in datasets.items()
+        for task, figures in tasks.items()
+    }
 
 
 def _text(value: float) -> str:

@@ -2,15 +2,16 @@
 
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from detectron2 import evaluation
 from detectron2.data import MetadataCatalog
 from numpy.typing import DTypeLike
 
 from icpc_d2.data.dataset_mapper import read_label
+from icpc_d2.evaluation.answers import label_map
 
 # "Unlabelled" in 16-bit label files, whatever the data set's own ignore label.
 IGNORE_16_BIT = 65535
@@ -30,6 +31,8 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
             boundary_iou: also compute Detectron2's boundary IoU (for fewer than 255 classes).
         """
         super().__init__(dataset_name, output_dir=predictions_dir, sem_seg_loading_fn=self.read_label)
+        # How many classes the label files have, and the model; the figures are of as many.
+        self._label_classes = self._answer_classes = self._num_classes
         self._label_colors = MetadataCatalog.get(dataset_name).get("label_colors")
         self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
         # Detectron2 logs all figures as one line of Python; `results_table` says them for people.
@@ -47,11 +50,11 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         """
         label = read_label(file_name, dtype, self._label_colors)
         label[label == IGNORE_16_BIT] = self._ignore_label
-        valid = (label >= 0) & (label < self._num_classes) | (label == self._ignore_label)
+        valid = (label >= 0) & (label < self._label_classes) | (label == self._ignore_label)
         if not valid.all():
             found = ", ".join(str(value) for value in np.unique(label[~valid])[:10])
             raise ValueError(
-                f"{file_name}: found the labels {found}, wanted 0..{self._num_classes - 1} or the ignore label "
+                f"{file_name}: found the labels {found}, wanted 0..{self._label_classes - 1} or the ignore label "
                 f"{self._ignore_label}. Was the data set '{self._dataset_name}' prepared?"
             )
         return label
@@ -61,7 +64,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
 
         Args:
             inputs: samples with "file_name".
-            outputs: each with "labels", a label map (H, W) of integers, or "sem_seg", scores (K, H, W) or such a map;
+            outputs: each with "labels", "prediction" or "sem_seg", see :func:`icpc_d2.evaluation.answers.label_map`;
                 as large as the label.
 
         Raises:
@@ -70,7 +73,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         for sample, output in zip(inputs, outputs, strict=True):
             label_file = self.input_file_to_gt_file[sample["file_name"]]
             label = self.sem_seg_loading_fn(label_file, dtype=np.int64)
-            prediction = self._label_map(output["labels"] if "labels" in output else output["sem_seg"])
+            prediction = self._answer(output)
             if prediction.shape != label.shape:
                 raise ValueError(f"The prediction is {prediction.shape}, its label {label_file} {label.shape}.")
             label[label == self._ignore_label] = self._num_classes
@@ -94,17 +97,27 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
             return None
         return OrderedDict({task: {name: float(v) for name, v in res.items()} for task, res in results.items()})
 
-    def _label_map(self, sem_seg: torch.Tensor) -> np.ndarray:
-        """Scores (K, H, W) or label map (H, W) -> label map (H, W) int64."""
-        if sem_seg.ndim == 3:
-            if sem_seg.shape[0] != self._num_classes:
-                raise ValueError(
-                    f"The model predicts {sem_seg.shape[0]} classes, '{self._dataset_name}' has {self._num_classes}."
-                )
-            sem_seg = sem_seg.argmax(dim=0)
-        labels = sem_seg.to(self._cpu_device, torch.int64).numpy()
-        if labels.size and not 0 <= labels.min() <= labels.max() < self._num_classes:
-            raise ValueError(f"Predicted labels are {labels.min()}..{labels.max()}, wanted 0..{self._num_classes - 1}.")
+    @property
+    def confusion_matrix(self) -> np.ndarray:
+        """Pixels (K, K) counted so far, rows by label, columns by prediction; of all processes after `evaluate`."""
+        return self._conf_matrix[:-1, :-1].T
+
+    def _answer(self, output: dict[str, Any]) -> np.ndarray:
+        """A model's output -> label map (H, W) int64 of the classes that are counted."""
+        return self._choose(output)
+
+    def _choose(self, output: dict[str, Any], candidates: Sequence[int] | None = None) -> np.ndarray:
+        """A model's output -> label map (H, W) int64 of the model's classes, checked."""
+        scores = output.get("sem_seg")
+        if scores is not None and scores.ndim == 3 and len(scores) != self._answer_classes:
+            raise ValueError(
+                f"The model predicts {len(scores)} classes, '{self._dataset_name}' has {self._answer_classes}."
+            )
+        labels = label_map(output, candidates).to(self._cpu_device).numpy()
+        if labels.size and not 0 <= labels.min() <= labels.max() < self._answer_classes:
+            raise ValueError(
+                f"Predicted labels are {labels.min()}..{labels.max()}, wanted 0..{self._answer_classes - 1}."
+            )
         return labels
 
     def _count(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -1,0 +1,86 @@
+"""The classes that a data set shares with a model of other classes, from plain text files (the paper's Table 9).
+
+One class a line, by the names that the prompts say: ``data set's name | model's name``, or one name where both say the
+same. Several of the model's classes may be one of the data set's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from icpc_d2.data.class_list import check_unique
+
+SHARED_CLASSES = Path(__file__).parent / "shared_classes"
+OTHER = -1
+
+
+@dataclass(frozen=True)
+class SharedClasses:
+    """What a data set of one vocabulary and a model of another have in common.
+
+    Attributes:
+        names: of the n shared classes, by the data set's words and in its order.
+        dataset_ids: (n,) their ids in the data set.
+        model_ids: ids of the model's classes that are one of them, ascending.
+        of_model: (model's classes,) place in `names` of each of the model's classes, :data:`OTHER` where it has none.
+    """
+
+    names: list[str]
+    dataset_ids: np.ndarray
+    model_ids: list[int]
+    of_model: np.ndarray
+
+    @property
+    def to_dataset(self) -> np.ndarray:
+        """(model's classes,) id in the data set of each of the model's classes, :data:`OTHER` where it has none."""
+        return np.append(self.dataset_ids, OTHER)[self.of_model]  # OTHER is the last one
+
+    def of_dataset(self, size: int, other: int) -> np.ndarray:
+        """(size,) place in `names` of the labels 0..size-1 of the data set, `other` where one has none."""
+        table = np.full(size, other, np.int64)
+        table[self.dataset_ids] = np.arange(len(self.names))
+        return table
+
+
+def read_shared_classes(name: str, dataset_classes: Sequence[str], model_classes: Sequence[str]) -> SharedClasses:
+    """Read which classes are shared.
+
+    Args:
+        name: path of a text file, or the name of one of ``icpc_d2/data/shared_classes/*.txt`` without its ending.
+        dataset_classes, model_classes: all class names of both sides, by id, as the prompts say them.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a line that cannot be read, a name that one side does not have, one of the model's given twice.
+    """
+    path = Path(name) if name.endswith(".txt") else SHARED_CLASSES / f"{name}.txt"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in SHARED_CLASSES.glob("*.txt")))
+        raise FileNotFoundError(f"no list of shared classes {path}; there are {known}, or give the path of a .txt")
+    pairs = [_parse(line, path) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if not pairs:
+        raise ValueError(f"{path}: found no class, wanted one a line.")
+    for side, wanted, classes in (
+        ("data set", [theirs for theirs, _ in pairs], dataset_classes),
+        ("model", [ours for _, ours in pairs], model_classes),
+    ):
+        unknown = [found for found in wanted if found not in classes]
+        if unknown:
+            raise ValueError(f"{path}: the {side} has no classes {unknown}; it has {', '.join(classes)}.")
+    check_unique(path, "the model's names", [ours for _, ours in pairs])
+    ids = sorted({list(dataset_classes).index(theirs) for theirs, _ in pairs})
+    names = [dataset_classes[index] for index in ids]
+    of_model = np.full(len(model_classes), OTHER, np.int64)
+    for theirs, ours in pairs:
+        of_model[list(model_classes).index(ours)] = names.index(theirs)
+    return SharedClasses(names, np.array(ids), np.flatnonzero(of_model != OTHER).tolist(), of_model)
+
+
+def _parse(line: str, path: Path) -> tuple[str, str]:
+    """The data set's name and the model's."""
+    names = [name.strip() for name in line.split("|")]
+    if len(names) > 2 or not all(names):
+        raise ValueError(f"{path}: found {line!r}, wanted 'name' or 'name of the data set | name of the model'.")
+    return names[0], names[-1]
