@@ -1,5 +1,6 @@
 """Reading weights of every kind into a model, strictly. Importing this makes ``clip://`` a path."""
 
 from icpc_d2.checkpoint.checkpointer import ICPCCheckpointer, WeightsCheckpointer
+from icpc_d2.checkpoint.text_weights import load_text_encoder
 
-__all__ = ["ICPCCheckpointer", "WeightsCheckpointer"]
+__all__ = ["ICPCCheckpointer", "WeightsCheckpointer", "load_text_encoder"]
