@@ -15,11 +15,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
-from icpc_d2.checkpoint import ICPCCheckpointer, WeightsCheckpointer
+from icpc_d2.checkpoint import ICPCCheckpointer, WeightsCheckpointer, load_text_encoder
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.loader import Draws, TrainingSamples, build_sampler, build_train_loader
 from icpc_d2.engine.hooks import BestCheckpointer
-from icpc_d2.engine.label_maps import LabelMaps
+from icpc_d2.engine.label_maps import as_evaluated
 from icpc_d2.engine.solver import build_lr_scheduler, build_optimizer
 from icpc_d2.evaluation import build_evaluator, results_table, write_results
 
@@ -64,6 +64,12 @@ class Trainer(DefaultTrainer):
             # Between evaluation and the writers, which come last.
             hooks.insert(-1, BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric))
         return hooks
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Detectron2's, after loading the text encoder where it has weights of its own."""
+        if not (resume and self.checkpointer.has_checkpoint()):
+            load_text_encoder(self.checkpointer.model, self.cfg.MODEL.TEXT_ENCODER.WEIGHTS)
+        super().resume_or_load(resume)
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -115,9 +121,7 @@ class Trainer(DefaultTrainer):
         """
         share_buffers(model)
         inner = model.module if isinstance(model, DistributedDataParallel) else model
-        if cfg.TEST.SEM_SEG.LABEL_MAPS and hasattr(inner, "label_maps"):
-            model = LabelMaps(inner)
-        results = super().test(cfg, model, evaluators)
+        results = super().test(cfg, as_evaluated(cfg, inner), evaluators)
         if comm.is_main_process() and results:
             path = write_results(results, cfg.OUTPUT_DIR)
             logger.info(f"Results, also in {path}:\n{results_table(results)}")
