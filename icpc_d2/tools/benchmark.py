@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 
 from icpc_d2.config_files import get_config_file
+from icpc_d2.engine.counting import count_macs
 from icpc_d2.tools.benchmark_cases import CASES, Case, build_case
-from icpc_d2.tools.counting import count_macs
 from icpc_d2.tools.measuring import alternate, max_abs_diff, max_rel_diff, peak_growth
 
 # float32, largest difference of outputs, and of gradients relative to the largest of their tensor.

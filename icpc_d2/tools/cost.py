@@ -2,13 +2,14 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icpc_d2.engine.counting import count_macs, meta_image
 from icpc_d2.modeling import ICPC
-from icpc_d2.tools.counting import count_macs, meta_image
 from icpc_d2.tools.reference import PlainAlignment, PlainNeck, make_reference
 
 MODULES = ("backbone", "prompt", "text_encoder", "context_decoder", "alignment", "neck", "sem_seg_head")
@@ -75,6 +76,40 @@ def count_cost(model: nn.Module, height: int, width: int, reference: bool = Fals
         with torch.enable_grad():
             training = count_image(model, image)
         return Cost(kept, first_image, training, count_image(make_reference(model), image), params)
+
+
+class SplitCost(NamedTuple):
+    """Multiply-adds of one image.
+
+    Attributes:
+        rest: of all but the text encoder.
+        text: of the text encoder.
+        has_text: whether there is one.
+    """
+
+    rest: int
+    text: int
+    has_text: bool
+
+
+def count_split(model: nn.Module, height: int, width: int) -> tuple[SplitCost, SplitCost]:
+    """Count an image in evaluation, ours once everything that images share is kept, and in the paper's form.
+
+    Args:
+        model: as for :func:`count_cost`, on the meta device.
+        height, width: of the image, multiples of what the model pads to.
+    """
+    image = meta_image(height, width)
+    if not isinstance(model, ICPC):
+        cost = SplitCost(count_image(model, image).total(), 0, False)
+        return cost, cost
+    model.predict(image)
+    return _split(model, image), _split(make_reference(model, PAPER_CLASS_LENGTH), image)
+
+
+def _split(model: ICPC, image: Tensor) -> SplitCost:
+    macs = count_macs(lambda: full_size(model.predict(image), image), {"text": model.text_encoder})
+    return SplitCost(macs.total() - macs["text"], macs["text"], True)
 
 
 def count_image(model: nn.Module, image: Tensor) -> Counter[str]:

@@ -1,7 +1,6 @@
 """Time and peak memory of two ways to compute the same, and how far their results differ."""
 
 import ctypes
-import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +10,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from icpc_d2.engine.memory import max_rss
 
 
 class Result(NamedTuple):
@@ -76,19 +77,15 @@ def peak_growth(compute: Computation, device: str) -> float:
         torch.cuda.synchronize()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     if sys.platform != "linux":
-        before = _max_rss()
+        before = max_rss()
         compute()
-        return _max_rss() - before
+        return max_rss() - before
     # What building the model left behind goes back to the system first, and the kernel forgets the peak so far.
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     compute()
     return _status("VmHWM") - before
-
-
-def _max_rss() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _status(field: str) -> float:
