@@ -44,11 +44,18 @@ class Kernel(NamedTuple):
     weight: Tensor  # (O, K, k, k)
     bias: Tensor  # (O, k, k)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """(B, K, h, w) -> (B, O, h * k, w * k). As stride equals kernel: a matrix product and a pixel shuffle."""
+    def add_to(self, out: Tensor, x: Tensor) -> Tensor:
+        """``out`` (B, O, h * k, w * k) plus the convolution of (B, K, h, w), as a new tensor.
+
+        As stride equals kernel, it is a matrix product, and an addition that puts each result in its place. With
+        channels last, k x k results of a position lie side by side, which is several times faster on a CPU.
+        """
         factor = self.weight.shape[-1]
         weight = self.weight.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]
-        return F.pixel_shuffle(F.conv2d(x, weight, self.bias.flatten()), factor)
+        blocks = F.conv2d(x.contiguous(memory_format=torch.channels_last), weight, self.bias.flatten())
+        blocks = blocks.unflatten(1, (-1, factor, factor)).permute(0, 1, 4, 2, 5, 3)  # (B, O, h, k, w, k)
+        total = out.unflatten(3, (-1, factor)).unflatten(2, (-1, factor)) + blocks
+        return total.flatten(4, 5).flatten(2, 3)
 
 
 def fold(weight: Tensor, steps: Steps, products: dict[Convs, Tensor] | None = None) -> Kernel:

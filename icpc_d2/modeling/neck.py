@@ -114,7 +114,7 @@ class Lateral(nn.Module):
         weights = [self.conv.weight, *(p for chain in x.chains for step in chain.steps for p in step.conv.parameters())]
         key = (tuple(x.chains), tuple(x.splits))
         for (source, steps), kernel in self._kernels.get(weights, key, lambda: self._fold(x)).items():
-            out = out + kernel(x.scores.partial(source, steps))
+            out = kernel.add_to(out, x.scores.partial(source, steps))
         plain = [chain for chain, split in zip(x.chains, x.splits, strict=True) if split == len(chain.steps)]
         if plain:
             total = sum(x.scores.partial(*chain) for chain in plain)
