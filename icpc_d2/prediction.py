@@ -15,11 +15,13 @@ from torch import Tensor
 from icpc_d2.files import atomically
 from icpc_d2.modeling.inference import Prediction as Logits
 from icpc_d2.visualization import Palette, blend, draw_sheet, overlay
+from icpc_d2.visualization.legend import draw_legend
 from icpc_d2.visualization.objects import describe
 
 # kind -> ending of its file.
 KINDS = {"overlay": ".png", "color": ".png", "label": ".png", "json": ".json", "side-by-side": ".png"}
 ALPHA = 0.5
+LEGEND_WIDTH = 640
 # Classes whose full-size logits exist at once.
 CHUNK = 8
 
@@ -115,10 +117,11 @@ class Prediction:
             "classes": [{"class": self.classes[entry["id"]], **entry} for entry in found],
         }
 
-    def save(self, path: str | Path, kind: str = "overlay") -> None:
+    def save(self, path: str | Path, kind: str = "overlay", alpha: float = ALPHA) -> None:
         """Write a file, whole or not at all; its folder is made.
 
         Args:
+            alpha: of the overlay.
             kind: "overlay", "color" (:meth:`color`), "label" (a PNG of class ids: 8-bit, or 16-bit with more than 256
                 classes), "json" (:meth:`summary`) or "side-by-side".
 
@@ -135,13 +138,19 @@ class Prediction:
             if kind == "json":
                 temporary.write_text(json.dumps(self.summary(), indent=1) + "\n", encoding="utf-8")
             else:
-                Image.fromarray(self._picture(kind)).save(temporary)
+                Image.fromarray(self._picture(kind, alpha)).save(temporary)
 
-    def _picture(self, kind: str) -> np.ndarray:
+    def save_legend(self, path: Path, classes: list[int]) -> None:
+        """Write a picture of the names and colours of some classes, by their indices."""
+        with atomically(path) as temporary:
+            draw_legend(self._palette, classes, LEGEND_WIDTH).save(temporary)
+
+    def _picture(self, kind: str, alpha: float) -> np.ndarray:
         if kind == "label":
             return self.labels.astype(np.uint8 if len(self.classes) <= 256 else np.uint16)
-        draw = {"overlay": self.overlay, "color": self.color, "side-by-side": self.side_by_side}
-        return draw[kind]()
+        if kind == "overlay":
+            return self.overlay(alpha)
+        return self.color() if kind == "color" else self.side_by_side()
 
     def _aligned(self) -> Logits:
         if self._alignment is None:

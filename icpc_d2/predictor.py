@@ -1,11 +1,13 @@
 """Five lines from a trained model to a picture: load, predict, look.
 
-from icpc_d2 import Predictor
+    from icpc_d2 import Predictor
 
-predictor = Predictor("output/quickstart/model_final.pth")
-prediction = predictor("picture.jpg")
-prediction.save("overlay.png", "overlay")
-words = predictor("picture.jpg", classes=["sky", "a red car", "everything else"])
+    predictor = Predictor("output/quickstart/model_final.pth")
+    prediction = predictor("picture.jpg")
+    prediction.save("overlay.png", "overlay")
+    words = predictor("picture.jpg", classes=["sky", "a red car", "everything else"])
+
+What a prediction offers is in `icpc_d2.prediction`.
 """
 
 import logging
@@ -15,13 +17,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
-from torch import Tensor
+from torch import nn
 
 from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.checkpoint.clip_weights import read_weights
@@ -29,10 +30,9 @@ from icpc_d2.config import add_icpc_config
 from icpc_d2.data.pictures import Picture, PictureReader, Sample
 from icpc_d2.engine.config import resolve_device, resolve_norms
 from icpc_d2.modeling import ICPC
-from icpc_d2.modeling.answers import Answer, answer
+from icpc_d2.modeling.answers import answer
 from icpc_d2.modeling.class_names import get_class_names
 from icpc_d2.modeling.inference import Prediction as Logits
-from icpc_d2.modeling.inference import Window
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.prediction import Prediction
 from icpc_d2.visualization import Palette
@@ -74,19 +74,12 @@ class Predictor:
             FileNotFoundError: there is no such checkpoint, or no config beside it.
             ValueError: weights and config do not fit.
         """
-        cfg = source.clone() if isinstance(source, CfgNode) else read_config(Path(source))
-        cfg.defrost()
-        if device is not None or not isinstance(source, CfgNode):
-            cfg.MODEL.DEVICE = str(device or best_device())
-        resolve_device(cfg)
-        resolve_norms(cfg, num_processes=1)
-        self.classes = cfg.MODEL.CLASS_NAMES = get_class_names(cfg)
+        cfg, self._model = load_model(source, device)
+        self.classes = list(cfg.MODEL.CLASS_NAMES)
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.predict_from = cfg.MODEL.PREDICT_FROM
         self._read = PictureReader(cfg.INPUT.FORMAT, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
         self._palette = Palette(self.classes, training_colors(cfg.DATASETS.TRAIN, self.classes))
-        self._model = build_model(cfg).eval().requires_grad_(False)
-        ICPCCheckpointer(self._model, class_names=self.classes).load(cfg.MODEL.WEIGHTS)
         self._vocabulary = lru_cache(VOCABULARIES)(self._read_vocabulary)
 
     def __call__(
@@ -142,7 +135,7 @@ class Predictor:
         self, samples: list[Sample], tokens: ClassTokens | None, palette: Palette, predict_from: str
     ) -> list[Prediction]:
         start = time.perf_counter()
-        answers = self._answer([sample.inputs() for sample in samples], tokens, predict_from)
+        answers = answer(self._model, [sample.inputs() for sample in samples], predict_from, tokens)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         model_seconds = (time.perf_counter() - start) / len(samples)
@@ -156,16 +149,6 @@ class Predictor:
             predictions.append(Prediction(sample.image, labels, palette, predict_from, logits, aligned, seconds))
         return predictions
 
-    def _answer(
-        self, inputs: list[dict[str, Any]], tokens: ClassTokens | None, predict_from: str
-    ) -> list[Answer] | list[tuple[Logits, None]]:
-        if isinstance(self._model, ICPC):
-            return answer(self._model, inputs, predict_from, tokens)
-        # Detectron2's `SemanticSegmentor`, and what else has its contract.
-        if predict_from != "decoder":
-            raise ValueError("this model has no alignment to predict from; ICPC and DenseCLIP do.")
-        return [(full_size(output["sem_seg"]), None) for output in self._model(inputs)]
-
     def _read_vocabulary(self, names: tuple[str, ...]) -> tuple[ClassTokens, Palette]:
         if not isinstance(self._model, ICPC):
             raise ValueError("this model compares no text with images, so it knows its own classes alone.")
@@ -174,6 +157,27 @@ class Predictor:
             f"the {len(self.classes)} training classes."
         )
         return self._model.class_tokens.renamed(names), self._palette.renamed(names)
+
+
+def load_model(
+    source: str | os.PathLike | CfgNode, device: str | torch.device | None = None
+) -> tuple[CfgNode, nn.Module]:
+    """Load a trained model for one process; arguments and errors as of :class:`Predictor`.
+
+    Returns:
+        The frozen config with device and class names settled, and the model in eval mode, without gradients.
+    """
+    cfg = source.clone() if isinstance(source, CfgNode) else read_config(Path(source))
+    cfg.defrost()
+    if device is not None or not isinstance(source, CfgNode):
+        cfg.MODEL.DEVICE = str(device or best_device())
+    resolve_device(cfg)
+    resolve_norms(cfg, num_processes=1)
+    cfg.MODEL.CLASS_NAMES = get_class_names(cfg)
+    cfg.freeze()
+    model = build_model(cfg).eval().requires_grad_(False)
+    ICPCCheckpointer(model, class_names=cfg.MODEL.CLASS_NAMES).load(cfg.MODEL.WEIGHTS)
+    return cfg, model
 
 
 def read_config(weights: Path) -> CfgNode:
@@ -219,12 +223,6 @@ def training_colors(datasets: Sequence[str], classes: Sequence[str]) -> list[Seq
             colors = MetadataCatalog.get(name).get("stuff_colors") or []
             return list(colors) if len(colors) == len(classes) else None
     return None
-
-
-def full_size(logits: Tensor) -> Logits:
-    """Logits (K, H, W) of a whole picture, as a prediction."""
-    size = tuple(logits.shape[1:])
-    return Logits([Window(logits, size, slice(0, size[0]), slice(0, size[1]))], size, size)
 
 
 def to_cpu(logits: Logits) -> Logits:

@@ -4,6 +4,7 @@ import colorsys
 from collections.abc import Sequence
 
 import numpy as np
+from detectron2.data import Metadata
 
 IGNORE_NAME = "ignored"
 _HATCH = (np.array([16, 16, 16], np.uint8), np.array([96, 96, 96], np.uint8))
@@ -39,6 +40,12 @@ class Palette:
         self.ignore_label = ignore_label
         if len(self.colors) != len(self.names):
             raise ValueError(f"{len(self.names)} class names but {len(self.colors)} colours; each class needs one.")
+
+    @classmethod
+    def from_metadata(cls, metadata: Metadata) -> "Palette":
+        """The classes of a data set, by the names that prompts say."""
+        names = metadata.get("prompt_classes") or metadata.stuff_classes
+        return cls(names, metadata.get("stuff_colors"), metadata.get("ignore_label", 255))
 
     def renamed(self, names: Sequence[str]) -> "Palette":
         """A palette of other classes, in which names that were there keep their colours."""
