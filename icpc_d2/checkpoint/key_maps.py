@@ -53,7 +53,7 @@ def convert_clip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> 
             "These are CLIP's weights, but the model has no CLIP image encoder: set MODEL.BACKBONE.NAME to "
             "'build_clip_resnet_backbone' or 'build_clip_vit_backbone', or MODEL.WEIGHTS to other weights."
         )
-    renamed = {name: _rename(name, image) for name in weights}
+    renamed = {name: _rename_clip(name, image) for name in weights}
     sources = {target: name for name, target in renamed.items() if target in model}
     left_over = [name for name, target in renamed.items() if target not in model]
     unknown = [name for name in left_over if not _is_unused(name, image, model)]
@@ -78,19 +78,23 @@ def check_names(missing: Iterable[str], unknown: Iterable[str], source: str) -> 
         )
 
 
-def fit(name: str, tensor: Tensor, target: Tensor) -> Tensor:
+def fit(name: str, tensor: Tensor, target: Tensor, resize: bool = True) -> Tensor:
     """The tensor in the target's shape: position embeddings of a grid are resized, all else must have it already.
+
+    Args:
+        resize: False: position embeddings must have it, too.
 
     Raises:
         ValueError: it does not fit.
     """
     if tensor.shape == target.shape:
         return tensor
-    if name.endswith(GRID_POSITIONS) and tensor.ndim == target.ndim == 2 and tensor.shape[1] == target.shape[1]:
+    resize = resize and name.endswith(GRID_POSITIONS)
+    if resize and tensor.ndim == target.ndim == 2 and tensor.shape[1] == target.shape[1]:
         return resize_positions(tensor, target.shape[0])
     raise ValueError(
         f"{name}: found the shape {tuple(tensor.shape)} in the weights, wanted {tuple(target.shape)}: the weights are "
-        "of another architecture or class count than the config's."
+        "of another architecture, image size (MODEL.CLIP.IMAGE_SIZE) or class count than the config's."
     )
 
 
@@ -112,11 +116,22 @@ def resize_positions(embedding: Tensor, length: int) -> Tensor:
     return torch.cat([embedding[:1], grid[0].flatten(1).T.to(embedding.dtype)])
 
 
-def _rename(name: str, image: str) -> str | None:
-    for start, ours in CLIP_NAMES.items():
-        if name.startswith(start):
-            return ours.format(image=image) + name.removeprefix(start)
-    return None
+def rename(name: str, starts: Mapping[str, str]) -> str | None:
+    """Replace the start of a name by what the table has for it, the longest one if several fit; None if none does."""
+    start = max((start for start in starts if name.startswith(start)), key=len, default=None)
+    return None if start is None else starts[start] + name.removeprefix(start)
+
+
+def strip_module(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names without the "module." that DistributedDataParallel puts before each of them."""
+    if all(name.startswith("module.") for name in weights):
+        return {name.removeprefix("module."): value for name, value in weights.items()}
+    return dict(weights)
+
+
+def _rename_clip(name: str, image: str) -> str | None:
+    target = rename(name, CLIP_NAMES)
+    return None if target is None else target.replace("{image}", image)
 
 
 def _is_unused(name: str, image: str, model: Mapping[str, Tensor]) -> bool:
@@ -125,7 +140,7 @@ def _is_unused(name: str, image: str, model: Mapping[str, Tensor]) -> bool:
         return True
     part = next((part for part in EMBEDDING_PARTS if name.startswith(part)), None)
     if part is None:
-        target = _rename(name, image)
+        target = _rename_clip(name, image)
         part = TEXT_ENCODER if target is not None and target.startswith(TEXT_ENCODER) else None
     else:
         part = image + part.removeprefix("visual.")

@@ -1,0 +1,96 @@
+"""ImageNet ResNets of torchvision, OpenMMLab and Detectron2's model zoo, in Detectron2's names and without a pickle."""
+
+import pickle
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icpc_d2.checkpoint.clip_weights import read_weights
+from icpc_d2.checkpoint.key_maps import strip_module
+
+# Pattern in torchvision's names -> in Detectron2's; "stem.0" to "stem.7" are the three convolutions of OpenMMLab's
+# ResNet-V1c and their norms.
+TORCHVISION_NAMES = {
+    r"^(conv1|bn1)\.": r"stem.\1.",
+    r"^stem\.0\.": "stem.conv1.",
+    r"^stem\.1\.": "stem.bn1.",
+    r"^stem\.3\.": "stem.conv2.",
+    r"^stem\.4\.": "stem.bn2.",
+    r"^stem\.6\.": "stem.conv3.",
+    r"^stem\.7\.": "stem.bn3.",
+    r"^layer1\.": "res2.",
+    r"^layer2\.": "res3.",
+    r"^layer3\.": "res4.",
+    r"^layer4\.": "res5.",
+    r"\.bn(\d)\.": r".conv\1.norm.",
+    r"\.downsample\.0\.": ".shortcut.",
+    r"\.downsample\.1\.": ".shortcut.norm.",
+}
+# All that numpy's arrays and numbers are pickled with.
+_ARRAY_PARTS = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")} | {
+    (f"numpy.{core}.{name}", part)
+    for core in ("core", "_core")
+    for name, part in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ARRAY_PARTS:
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, wanted are arrays and plain data alone")
+        return super().find_class(module, name)
+
+
+def read_imagenet(file_name: str) -> tuple[dict[str, Any], list[str]]:
+    """Read an ImageNet ResNet, without executing what the file holds.
+
+    Args:
+        file_name: Detectron2's ``.pkl``, or a state dict by torchvision's names (those of OpenMMLab's ResNets, too).
+
+    Returns:
+        What `ICPCCheckpointer` loads, once saved by torch, as an ImageNet ResNet, and the names of the classifier,
+        which is left out.
+
+    Raises:
+        ValueError: the file cannot be read, or it holds other Python objects than arrays.
+    """
+    if file_name.endswith(".pkl"):
+        weights, author = _read_pickle(file_name)
+    else:
+        content, _ = read_weights(file_name)
+        nested = content.get("state_dict")
+        weights = strip_module(nested if isinstance(nested, dict) else content)
+        weights, author = {rename_torchvision(name): value for name, value in weights.items()}, "torchvision"
+    dropped = [name for name in weights if is_classifier(name)]
+    weights = {name: value for name, value in weights.items() if name not in dropped}
+    return {"model": weights, "__author__": author, "matching_heuristics": True}, dropped
+
+
+def rename_torchvision(name: str) -> str:
+    """torchvision's name of a ResNet's parameter as Detectron2's: "layer1.0.bn2.bias" -> "res2.0.conv2.norm.bias"."""
+    for pattern, replacement in TORCHVISION_NAMES.items():
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def is_classifier(name: str) -> bool:
+    """Whether this is of an ImageNet ResNet's last layer, which no segmentation model has."""
+    layer = name.split(".")[-2] if "." in name else name
+    return layer.startswith("fc") or layer == "linear"
+
+
+def _read_pickle(file_name: str) -> tuple[dict[str, Tensor], str]:
+    """The weights, and the author by whom Detectron2 knows how they are named."""
+    with open(file_name, "rb") as file:
+        try:
+            content = _ArrayUnpickler(file, encoding="latin1").load()
+            author = content.get("__author__", "") if "model" in content else "Caffe2"
+            # torch.tensor copies, since unpickled arrays may not be writable.
+            arrays = content.get("model", content).items()
+            return {name: torch.tensor(np.asarray(array)) for name, array in arrays}, author
+        except Exception as error:  # damaged bytes make it raise nearly anything
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"{file_name} cannot be read as weights of Detectron2's model zoo: {reason}.") from error
