@@ -25,6 +25,11 @@ DETECTRON2_RUNTIME = [
 
 # MATLAB's files up to v7, and v7.3.
 MAT = ["scipy>=1.10", "h5py>=3.8"]
+# t-SNE.
+FIGURES = ["scikit-learn>=1.3"]
+
+# H.264 in MP4, which OpenCV's builds without system libraries cannot write.
+VIDEO = ["av>=13"]
 
 setup(
     name="icpc_d2",
@@ -52,15 +57,20 @@ setup(
         # The variant that needs no system libraries (libGL): Detectron2 and we only draw into arrays.
         "opencv-python-headless>=4.6",
         "pillow>=9.4",
+        "pyyaml>=6.0",
         "safetensors>=0.4",
         *DETECTRON2_RUNTIME,
     ],
     extras_require={
         "mat": MAT,  # to prepare COCO-Stuff10k and Pascal Context
-        "demo": ["gradio>=5"],
+        "figures": FIGURES,
+        "demo": [*VIDEO, "gradio>=5"],
+        "wandb": ["wandb>=0.17"],
         "export": ["onnx>=1.17", "onnxruntime>=1.20"],
         "dev": [
             *MAT,
+            *FIGURES,
+            *VIDEO,
             "hypothesis>=6.100",
             "pytest>=8",
             "pytest-xdist>=3.5",
