@@ -4,30 +4,39 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
-from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.layers import FrozenBatchNorm2d
-from fvcore.common.checkpoint import Checkpointer
 from torch import Tensor, nn
 
-from icpc_d2.checkpoint.clip_weights import CLIP_MODELS, read_weights
-from icpc_d2.checkpoint.key_maps import IMAGE_ENCODERS, TEXT_ENCODER, check_names, convert_clip, fit, is_clip
+from icpc_d2.checkpoint.classes import check_classes
+from icpc_d2.checkpoint.clip_weights import CLIP_MODELS, UnreadableWeightsError, read_weights
+from icpc_d2.checkpoint.folder import newest_first, write_checkpoint, write_tag
+from icpc_d2.checkpoint.imagenet import is_classifier, read_imagenet
+from icpc_d2.checkpoint.key_maps import (
+    IMAGE_ENCODERS,
+    TEXT_ENCODER,
+    check_names,
+    convert_clip,
+    fit,
+    is_clip,
+    strip_module,
+)
 
 logger = logging.getLogger(__name__)
 
 IMAGENET_RESNET = "backbone.bottom_up."
-NAMED_CLASSES = 20  # of those that differ
 
 
 class ICPCCheckpointer(DetectionCheckpointer):
-    """Saves as Detectron2 does; loads our checkpoints, CLIP's weights and ImageNet ResNets.
+    """Saves under Detectron2's names, each file whole or not at all; loads our checkpoints, CLIP and ImageNet ResNets.
 
     Detectron2 warns of names that are missing or left over and trains on with random values. Here they are an error;
     what stays at its initial values because the source cannot have it, such as the decoder, is listed in the log.
-    Everything but Detectron2's own ImageNet pickles is read without executing what it holds.
+    Nothing that a file holds is executed, but for the code of a TorchScript archive.
     """
 
     def __init__(
@@ -41,21 +50,60 @@ class ICPCCheckpointer(DetectionCheckpointer):
         self._class_names = list(class_names)
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Save as Detectron2 does, with the class names."""
-        super().save(name, **({"class_names": self._class_names} if self._class_names else {}), **kwargs)
+        """Save model, class names, all else that belongs to the training, and `kwargs` as ``<name>.pth``.
 
-    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        Raises:
+            OSError, FloatingPointError: see :func:`icpc_d2.checkpoint.folder.write_checkpoint`.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        content = {"model": self.model.state_dict()} | ({"class_names": self._class_names} if self._class_names else {})
+        content |= {key: part.state_dict() for key, part in self.checkpointables.items()} | kwargs
+        path = Path(self.save_dir, f"{name}.pth")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        logger.info(f"Saving checkpoint to {path}")
+        write_checkpoint(path, content)
+        self.tag_last_checkpoint(path.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Remember what ``--resume`` continues from."""
+        write_tag(Path(self.save_dir), last_filename_basename)
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is anything to continue from, be it damaged."""
+        return bool(self.save_dir and newest_first(Path(self.save_dir)))
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """Continue from the newest checkpoint that can be read, else load the weights at `path`.
+
+        Raises:
+            UnreadableWeightsError: there are checkpoints, and all of them are damaged; else see :meth:`load`.
+        """
+        if not resume or not self.has_checkpoint():
+            return self.load(path, checkpointables=[])
+        for file in newest_first(Path(self.save_dir)):
+            try:
+                return self.load(str(file), checkpointables=list(self.checkpointables))
+            except UnreadableWeightsError as error:
+                logger.error(f"{error} Continuing from the checkpoint before it.")
+        raise UnreadableWeightsError(
+            f"{self.save_dir}: none of its checkpoints can be read; the reasons are above. Remove them to start anew."
+        )
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
         """Load weights, and what else of the trainer a checkpoint of ours holds.
 
         Args:
             path: ``clip://RN50``, a file (our checkpoint, OpenAI's ``.pt``, open_clip's, ``.safetensors``), or
                 ``detectron2://ImageNetPretrained/...``; empty: nothing is loaded.
+            checkpointables: parts of the trainer that the file must have; None: those that it has.
 
         Returns:
             The rest of the checkpoint, as Detectron2's.
 
         Raises:
-            ValueError: the file is damaged, of an unknown kind, or does not fit the model.
+            UnreadableWeightsError: the file is damaged, of an unknown kind, or lacks a part.
+            ValueError: it does not fit the model.
             FileNotFoundError: no such file.
         """
         if not path:
@@ -64,27 +112,41 @@ class ICPCCheckpointer(DetectionCheckpointer):
         path = self.path_manager.get_local_path(path)
         if not os.path.isfile(path):
             raise FileNotFoundError(f"There is no file of weights '{path}': check MODEL.WEIGHTS.")
-        # DetectionCheckpointer.load would read a "?" in the file's name as a query, and fails twice if it fails once.
-        return Checkpointer.load(self, path, *args, **kwargs)
+        logger.info(f"Loading {path}")
+        content = self._load_file(path)
+        if checkpointables is None:
+            checkpointables = [key for key in self.checkpointables if key in content]
+        for key in checkpointables:
+            if not isinstance(content.get(key), dict):
+                raise UnreadableWeightsError(f"{path} has no '{key}': it holds weights, but no training to continue.")
+        self._load_model(content)
+        for key in checkpointables:
+            self.checkpointables[key].load_state_dict(content.pop(key))
+        return content
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         if filename.endswith(".pkl"):
             if not any(name.startswith(IMAGENET_RESNET + "res2.") for name in self.model.state_dict()):
                 raise ValueError(
                     f"{filename} is a pickle, which may execute code; it is read for an ImageNet ResNet alone, and "
-                    "this model has none. Save the tensors with torch.save or as .safetensors where you trust the file."
+                    "this model has none. Where you trust the file, convert it: import pickle, torch; "
+                    f"torch.save(pickle.load(open({filename!r}, 'rb')), {filename.removesuffix('.pkl') + '.pth'!r})"
                 )
-            logger.warning(f"{filename} is a pickle, which may execute code: load only what you trust.")
-            return super()._load_file(filename)
+            return read_imagenet(filename)[0]
         content, is_torchscript = read_weights(filename)
-        if isinstance(content.get("model"), dict):
-            return content
-        weights = content["state_dict"] if isinstance(content.get("state_dict"), dict) else content
-        return {"model": weights, "is_openai": is_torchscript}
+        if not isinstance(content.get("model"), dict):
+            nested = content.get("state_dict")
+            content = {"model": nested if isinstance(nested, dict) else content, "is_openai": is_torchscript}
+        for name, value in content["model"].items():
+            if not isinstance(name, str) or not isinstance(value, Tensor):
+                raise UnreadableWeightsError(
+                    f"{filename}: {name!r} is a {type(value).__name__}, wanted tensors by name."
+                )
+        return content
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
         check_classes(checkpoint.pop("class_names", []), self._class_names)
-        weights = _strip_module(checkpoint.pop("model"))
+        weights = strip_module(checkpoint.pop("model"))
         if checkpoint.get("matching_heuristics"):
             self._load_imagenet(weights, checkpoint.get("__author__") == "Caffe2")
         elif is_clip(weights):
@@ -116,7 +178,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
         model = {name: value for name, value in self.model.state_dict().items() if name.startswith(IMAGENET_RESNET)}
         weights = align_and_update_state_dicts(model, weights, c2_conversion=from_caffe2)
         converted = {name: fit(name, tensor, model[name]) for name, tensor in weights.items() if name in model}
-        unknown = [name for name in weights.keys() - model.keys() if not _is_classifier(name)]
+        unknown = [name for name in weights.keys() - model.keys() if not is_classifier(name)]
         # Caffe2's files have BatchNorm's statistics merged into its weight and bias. FrozenBN then needs none.
         merged = {
             f"{name}.{statistic}"
@@ -140,26 +202,6 @@ class WeightsCheckpointer(ICPCCheckpointer):
         """Leave the tag to the training's own checkpoints."""
 
 
-def check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuse a checkpoint of other classes than the model's; one of them may be empty, which is any.
-
-    Raises:
-        ValueError: they differ; the message lists how.
-    """
-    if not found or not wanted or list(found) == list(wanted):
-        return
-    pairs = enumerate(zip_longest(found, wanted, fillvalue="(none)"))
-    differing = [f"{index}: {theirs!r} -> {ours!r}" for index, (theirs, ours) in pairs if theirs != ours]
-    shown = ", ".join(differing[:NAMED_CLASSES]) + f", and {len(differing) - NAMED_CLASSES} more" * (
-        len(differing) > NAMED_CLASSES
-    )
-    raise ValueError(
-        f"The weights were trained for {len(found)} classes, the data set or MODEL.CLASS_NAMES has {len(wanted)}. "
-        f"{len(differing)} differ (id: weights -> data): {shown}. Use a data set of the same classes in the same "
-        "order, or start from CLIP's weights."
-    )
-
-
 def uses_quick_gelu(model: nn.Module) -> bool | None:
     """Whether the model's CLIP encoders use QuickGELU; None: they have neither it nor GELU, as ResNets without text."""
     encoders = (*IMAGE_ENCODERS, TEXT_ENCODER)
@@ -179,19 +221,6 @@ def check_quick_gelu(model: nn.Module) -> None:
             "OpenAI's CLIP was trained with QuickGELU, but MODEL.CLIP.ARCH builds a model with GELU: set it to the "
             f"same name with '-quickgelu' at its end ({names})."
         )
-
-
-def _is_classifier(name: str) -> bool:
-    """Whether this is of an ImageNet ResNet's last layer, which no segmentation model has."""
-    layer = name.split(".")[-2] if "." in name else name
-    return layer.startswith("fc") or layer == "linear"
-
-
-def _strip_module(weights: dict[str, Any]) -> dict[str, Any]:
-    """Names without the "module." that DistributedDataParallel puts before each of them."""
-    if all(name.startswith("module.") for name in weights):
-        return {name.removeprefix("module."): value for name, value in weights.items()}
-    return dict(weights)
 
 
 def _by_module(names: list[str]) -> str:

@@ -1,9 +1,12 @@
 """Files of weights: where ``clip://RN50`` lies, and what is in a file, without unpickling anything but tensors."""
 
+import hashlib
+import logging
 import os
 import warnings
 import zipfile
 from http.client import HTTPException
+from pathlib import Path
 from typing import IO, Any
 
 import torch
@@ -13,9 +16,15 @@ from iopath.common.file_io import PathHandler
 from open_clip.pretrained import download_pretrained_from_url, get_pretrained_url
 from safetensors.torch import load_file as load_safetensors
 
+logger = logging.getLogger(__name__)
+
 CLIP_PREFIX = "clip://"
 # OpenAI's models that there are backbones for.
 CLIP_MODELS = ("RN50", "RN101", "ViT-B-16")
+
+
+class UnreadableWeightsError(ValueError):
+    """A file that is damaged, of an unknown format, or that only executing what it holds could read."""
 
 
 class ClipPathHandler(PathHandler):
@@ -66,29 +75,56 @@ def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
         What the file holds, on the CPU, and whether it is a TorchScript archive.
 
     Raises:
-        ValueError: not such a file, a damaged one, or one that holds other Python objects than tensors and plain data.
+        UnreadableWeightsError: not such a file, a damaged one, or one that holds other Python objects than tensors and
+            plain data.
     """
     try:
         if file_name.endswith(".safetensors"):
             return load_safetensors(file_name), False
         if _is_torchscript(file_name):
+            _warn_of_strangers(file_name)
             with warnings.catch_warnings():
                 # torch deprecates the format, but OpenAI's files have no other.
                 warnings.simplefilter("ignore", FutureWarning)
                 return torch.jit.load(file_name, map_location="cpu").state_dict(), True
+        _check_sums(file_name)
         content = torch.load(file_name, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # damaged bytes make these readers raise nearly anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(
+        raise UnreadableWeightsError(
             f"{file_name} cannot be read as weights: it is damaged, of another format, or it holds Python objects that "
             f"would have to be executed, which is refused ({reason}). Wanted: tensors saved by "
             "torch.save, .safetensors, or OpenAI's .pt archive."
         ) from error
     if not isinstance(content, dict):
-        raise ValueError(f"{file_name} holds a {type(content).__name__}, wanted a dict of tensors by name.")
+        kind = type(content).__name__
+        raise UnreadableWeightsError(f"{file_name} holds a {kind}, wanted a dict of tensors by name.")
     return content, False
+
+
+def _check_sums(file_name: str) -> None:
+    """Compare what a zip file holds with its checksums: torch does not, and would read flipped bits as weights.
+
+    Raises:
+        zipfile.BadZipFile: they differ.
+    """
+    if zipfile.is_zipfile(file_name):
+        with zipfile.ZipFile(file_name) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"the checksum of {damaged} in it is wrong")
+
+
+def _warn_of_strangers(file_name: str) -> None:
+    """Opening a TorchScript archive runs what it holds, so that only OpenAI's own go without a warning."""
+    digest = hashlib.sha256(Path(file_name).read_bytes()).hexdigest()
+    if not any(digest in get_pretrained_url(model, "openai") for model in CLIP_MODELS):
+        logger.warning(
+            f"{file_name} is a TorchScript archive and none of OpenAI's ({', '.join(CLIP_MODELS)}): torch runs code in "
+            "such a file. Take it only from whom you trust."
+        )
 
 
 def _is_torchscript(file_name: str) -> bool:
