@@ -56,6 +56,7 @@ def read_label(
     Raises:
         BadFileError: a missing, unreadable or truncated file, or one that has colours that `colors` does not.
     """
+    _mode(file_name)  # may refuse the file
     label = _read(file_name, None)
     if colors and label.ndim == 3 and label.shape[2] in (3, 4):
         label = _ids_of_colors(file_name, label[:, :, :3], colors)
@@ -86,6 +87,8 @@ def _ids_of_colors(file_name: str, label: np.ndarray, colors: Mapping[tuple[int,
 def _mode(file_name: str) -> str:
     """PIL's mode, from the header alone."""
     with _naming(file_name), PathManager.open(file_name, "rb") as file, Image.open(file) as image:
+        if image.format == "EPS":
+            raise ValueError("PostScript, for which Pillow would start another program")
         return image.mode
 
 
@@ -99,5 +102,5 @@ def _naming(file_name: str) -> Iterator[None]:
     """Turn what PIL raises for broken files, mostly without their name, into one error that names the file."""
     try:
         yield
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadFileError(f"{file_name}: wanted a readable picture, found: {error}") from error
+    except Exception as error:  # damaged bytes make it raise nearly anything
+        raise BadFileError(f"{file_name}: wanted a readable picture, found: {error or type(error).__name__}") from error
