@@ -47,6 +47,7 @@ setup(
         "icpc_d2.configs": ["**/*.yaml"],
         "icpc_d2.data": ["classes/*.txt", "shared_classes/*.txt"],
         "icpc_d2.modeling": ["architectures/*.json"],
+        "icpc_d2.tools": ["*.csv"],
     },
     install_requires=[
         "torch>=2.4",

@@ -150,7 +150,9 @@ def test_our_wheel_ships_all_modules_class_lists_architectures_and_configs(tmp_p
     (built,) = tmp_path.glob("*.whl")
     shipped = set(zipfile.ZipFile(built).namelist())
     wanted = [
-        path.relative_to(ROOT) for path in (ROOT / "icpc_d2").rglob("*") if path.suffix in (".py", ".txt", ".json")
+        path.relative_to(ROOT)
+        for path in (ROOT / "icpc_d2").rglob("*")
+        if path.suffix in (".py", ".txt", ".json", ".csv")
     ]
     wanted += ["icpc_d2" / path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml")]
     assert {path.as_posix() for path in wanted} <= shipped

@@ -109,6 +109,38 @@ def test_eval_only_repeats_the_figures(trained: tuple[Path, str], datasets: Path
     assert not (tmp_path / "model_final.pth").exists()
 
 
+def test_eval_only_at_several_scales_on_other_classes(
+    trained: tuple[Path, str], datasets: Path, tmp_path: Path
+) -> None:
+    """Table 9's way: eleven classes, of which two are among a folder's three."""
+    folder = tmp_path / "other"
+    for kind in ("images", "labels"):
+        (folder / kind / "val").mkdir(parents=True)
+    (folder / "classes.txt").write_text("boat\nautomobile\nsky\n")
+    (folder / "shared.txt").write_text("automobile | car\nsky\n")
+    for index in range(3):
+        label = np.random.randint(0, 3, (40, 56), dtype=np.uint8)
+        Image.fromarray(label).save(folder / "labels" / "val" / f"{index}.png")
+        Image.fromarray(np.repeat(20 * label[..., None], 3, 2)).save(folder / "images" / "val" / f"{index}.jpg")
+    overrides = {
+        "MODEL__WEIGHTS": str(trained[0] / "model_final.pth"),
+        "DATASETS__TEST": f"('folder:{folder}/val',)",
+        "TEST__CROSS_DOMAIN__SHARED_CLASSES": f"['{folder}/shared.txt']",
+        "TEST__AUG__ENABLED": "True",
+        "TEST__AUG__SCALES": "(0.75,1.25)",
+    }
+    log = train_net(datasets, tmp_path / "output", "--eval-only", **overrides)
+    tasks = ("sem_seg", "sem_seg_shared")
+    figures = {task: results(tmp_path / "output")[task] for task in tasks}
+    for task in figures.values():
+        assert {name for name in task if name.startswith("IoU-")} == {"IoU-automobile", "IoU-sky"}
+        assert task["mIoU"] == pytest.approx((task["IoU-automobile"] + task["IoU-sky"]) / 2)
+    assert figures["sem_seg_shared"]["pACC"] > figures["sem_seg"]["pACC"]
+    assert len(list((tmp_path / "output" / "pictures").rglob("*.png"))) == 2
+    assert all(f"{task}\n" in log for task in tasks)
+    assert "Augmentations in inference: []" in log, "the scales start from the picture as it is"
+
+
 def test_resume_continues_the_training(trained: tuple[Path, str], datasets: Path, tmp_path: Path) -> None:
     output = tmp_path / "resumed"
     output.mkdir()

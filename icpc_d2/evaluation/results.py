@@ -26,7 +26,7 @@ def write_results(results: Mapping[str, Any], output_dir: str) -> str:
     path = os.path.join(output_dir, "results.json")
     PathManager.mkdirs(output_dir)
     with PathManager.open(path, "w") as file:
-        json.dump(figures[""] if len(figures) == 1 and "" in figures else figures, file, indent=2)
+        json.dump(figures.get("", figures), file, indent=2)
         file.write("\n")
     return path
 
@@ -45,11 +45,12 @@ def results_table(results: Mapping[str, Any]) -> str:
 
 
 def _by_name(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-    """Figures by data set, and by task where that is not "sem_seg"; a single data set has no name."""
-    datasets = {"": results} if "sem_seg" in results else results
+    """Figures by data set and task; "sem_seg" has no name where it can be told without."""
+    if "sem_seg" in results:
+        return {"": results["sem_seg"]} if len(results) == 1 else dict(results)
     return {
-        "/".join(filter(None, (dataset, "" if task == "sem_seg" else task))): figures
-        for dataset, tasks in datasets.items()
+        dataset if task == "sem_seg" else f"{dataset}/{task}": figures
+        for dataset, tasks in results.items()
         for task, figures in tasks.items()
     }
 

@@ -54,3 +54,13 @@ def build_random(cfg: CfgNode, seed: int = 0) -> nn.Module:
     """Build the model of a config with random weights, in eval mode."""
     torch.manual_seed(seed)
     return build_model(cfg).eval()
+
+
+def build_on_meta(cfg: CfgNode) -> nn.Module:
+    """Build the model of a config with shapes alone, on the meta device, in eval mode.
+
+    Args:
+        cfg: of the device "meta".
+    """
+    with torch.device("meta"):
+        return build_model(cfg).eval()

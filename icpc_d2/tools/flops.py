@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from icpc_d2.tools.building import build_random, load_config
+from icpc_d2.tools.building import build_on_meta, load_config
 from icpc_d2.tools.cost import PARTS, Cost, count_cost
 from icpc_d2.tools.cost_curves import plot_cost_curves
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plot_cost_curves(args.config_file, args.options, args.sweep)
         print(args.sweep)
         return
-    model = build_random(load_config(args.config_file, args.options, args.classes))
+    model = build_on_meta(load_config(args.config_file, args.options, args.classes, device="meta"))
     cost = count_cost(model, *args.shape, reference=args.reference)
     form = ", the paper's form" if args.reference else ""
     print(f"{args.config_file}, one image of {args.shape[0]} x {args.shape[1]} pixels{form}\n")

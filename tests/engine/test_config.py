@@ -1,5 +1,6 @@
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -79,6 +80,22 @@ def test_names_of_the_config_win(cfg: CfgNode) -> None:
     cfg.DATASETS.TRAIN, cfg.MODEL.CLASS_NAMES = ("pets",), ["kitten", "puppy"]
     resolve_classes(cfg)
     assert cfg.MODEL.CLASS_NAMES == ["kitten", "puppy"]
+
+
+@pytest.mark.usefixtures("datasets")
+def test_data_sets_of_other_classes_need_a_list_of_shared_ones(cfg: CfgNode, tmp_path: Path) -> None:
+    (tmp_path / "shared.txt").write_text("b | dog")
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("pets",), ("three",)
+    cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES = [str(tmp_path / "shared.txt")]
+    resolve_classes(cfg)
+    assert cfg.MODEL.CLASS_NAMES == ["cat", "dog"]
+    cfg.DATASETS.TEST = ("plain",)
+    with pytest.raises(ValueError, match=r"the data set has no classes \['b'\]"):
+        resolve_classes(cfg)
+    cfg.DATASETS.TEST = ("ptes",)
+    with pytest.raises(ValueError, match=r"'ptes' of DATASETS\.TEST has no classes: check the spelling"):
+        resolve_classes(cfg)
+    MetadataCatalog.pop("ptes", None)
 
 
 @pytest.mark.usefixtures("datasets")

@@ -41,3 +41,12 @@ def test_table() -> None:
 def test_tables_of_several_data_sets_have_titles() -> None:
     tables = results_table({"first": {"sem_seg": FIGURES}, "second": {"sem_seg": FIGURES}})
     assert [part.splitlines()[0] for part in tables.split("\n\n")] == ["first", "second"]
+
+
+def test_other_tasks_are_named(tmp_path: Path) -> None:
+    one = {"sem_seg": FIGURES, "sem_seg_shared": FIGURES | {"mIoU": 1.0}}
+    found = json.loads(Path(write_results(one, str(tmp_path))).read_text())
+    assert {name: figures["mIoU"] for name, figures in found.items()} == {"sem_seg": 60.123, "sem_seg_shared": 1.0}
+    found = json.loads(Path(write_results({"voc": one}, str(tmp_path))).read_text())
+    assert {name: figures["mIoU"] for name, figures in found.items()} == {"voc": 60.123, "voc/sem_seg_shared": 1.0}
+    assert "voc/sem_seg_shared" in results_table({"voc": one}).splitlines()

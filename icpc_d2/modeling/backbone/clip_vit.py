@@ -57,7 +57,8 @@ class ClipViT(ImageEncoder):
         position = clip.resize_grid(self.visual.positional_embedding.detach(), grid_size, grid_size)
         self.visual.positional_embedding = nn.Parameter(position)
         self.blocks = list(blocks)
-        self.drop_path = torch.linspace(0, drop_path, vision["layers"]).tolist()
+        # Numbers, on whatever device the model is built.
+        self.drop_path = torch.linspace(0, drop_path, vision["layers"], device="cpu").tolist()
         self.has_embeddings = wants_embeddings(out_features)
         if not self.has_embeddings:
             self.visual.ln_post = self.visual.proj = None

@@ -72,11 +72,11 @@ class ClassTokens(nn.Module):
             groups[len(ids)].append(index)
         classes = [index for length in sorted(groups) for index in groups[length]]
         self.shapes = [(len(groups[length]), length) for length in sorted(groups)]
-        lengths = torch.tensor([len(tokens[index]) for index in classes])
+        lengths = [len(tokens[index]) for index in classes]
         self._add_buffer("prefix", torch.tensor(prefix))
         self._add_buffer("ids", torch.tensor([token for index in classes for token in tokens[index]]))
-        self._add_buffer("positions", torch.cat([torch.arange(length) for length in lengths.tolist()]))
-        self._add_buffer("ends", lengths.cumsum(0) - 1)
+        self._add_buffer("positions", torch.cat([torch.arange(length) for length in lengths]))
+        self._add_buffer("ends", torch.tensor(lengths).cumsum(0) - 1)
         self._add_buffer("order", torch.tensor(classes).argsort())
 
     def renamed(self, names: Sequence[str]) -> "ClassTokens":

@@ -1,0 +1,155 @@
+"""Every config: with a tiny network it trains and predicts, and it says nothing that its fragments say already."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
+
+import icpc_d2  # noqa: F401  registers the models
+from icpc_d2.config import add_icpc_config
+from icpc_d2.engine.config import resolve_classes, resolve_norms
+from icpc_d2.engine.label_maps import as_evaluated
+from icpc_d2.engine.solver import build_optimizer
+from tests.modeling.conftest import make_batch
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+RUNNABLE = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
+# Fragments are not run by themselves, and a study is a list of configs.
+RUNNABLE = [name for name in RUNNABLE if not name.startswith("common/") and "_BASE_" in (CONFIGS / name).read_text()]
+CLASSES = 9
+TINY = {
+    "MODEL.DEVICE": "cpu",
+    "MODEL.CONTEXT_DECODER.WIDTH": 16,
+    "MODEL.CONTEXT_DECODER.NUM_HEADS": 2,
+    "MODEL.CONTEXT_DECODER.NUM_LAYERS": 1,
+    "MODEL.FPN.OUT_CHANNELS": 8,
+    "MODEL.SEM_SEG_HEAD.CONVS_DIM": 8,
+    "MODEL.CLIP.IMAGE_SIZE": 64,
+    "MODEL.RESNETS.DEPTH": 50,
+    "MODEL.RESNETS.STEM_OUT_CHANNELS": 8,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": 8,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 16,
+    "TEST.SLIDING_WINDOW.SIZE": 64,
+    "TEST.SLIDING_WINDOW.STRIDE": 43,
+}
+
+
+def read(name: str) -> CfgNode:
+    cfg = get_cfg()
+    add_icpc_config(cfg)
+    cfg.merge_from_file(str(CONFIGS / name))
+    return cfg
+
+
+def make_tiny(cfg: CfgNode) -> None:
+    """The same method with the smallest networks of its kind, for some of the classes of its data set."""
+    vit = "vit" in (cfg.MODEL.BACKBONE.NAME + cfg.MODEL.FPN.BOTTOM_UP)
+    cfg.merge_from_list([word for pair in TINY.items() for word in pair])
+    cfg.MODEL.CLIP.ARCH = "tiny-ViT" if vit else "tiny-RN"
+    cfg.MODEL.CLIP.VIT_BLOCKS = [0, 1, 2, 3]
+    resolve_norms(cfg, num_processes=1)
+    resolve_classes(cfg)
+    cfg.MODEL.CLASS_NAMES = cfg.MODEL.CLASS_NAMES[:CLASSES]
+    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = CLASSES
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_config_trains_a_step_and_predicts(name: str) -> None:
+    cfg = read(name)
+    make_tiny(cfg)
+    model = build_model(cfg)
+    optimizer = build_optimizer(cfg, model)
+    losses = model(make_batch((64, 64), (64, 64), num_classes=CLASSES))
+    contrastive = cfg.MODEL.META_ARCHITECTURE == "ICPC" and cfg.MODEL.CONTRASTIVE.LOSS_WEIGHT > 0
+    assert ("loss_contrast" in losses) == contrastive
+    sum(losses.values()).backward()
+    before = [parameter.clone() for parameter in model.parameters() if parameter.requires_grad]
+    optimizer.step()
+    after = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert all(parameter.isfinite().all() for parameter in after)
+    assert sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True)) > len(after) / 2
+
+    cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES = []
+    evaluated = as_evaluated(cfg, model).eval()
+    inputs = {"image": torch.randint(256, (3, 70, 97), dtype=torch.uint8), "height": 50, "width": 71}
+    with torch.no_grad():
+        (answer,) = evaluated([inputs])
+    assert answer["labels"].shape == (50, 71)
+    assert 0 <= answer["labels"].min() <= answer["labels"].max() < CLASSES
+
+
+def flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_a_leaf_states_only_what_its_row_changes(name: str) -> None:
+    content = yaml.safe_load((CONFIGS / name).read_text())
+    bases = content.pop("_BASE_")
+    cfg = get_cfg()
+    add_icpc_config(cfg)
+    for base in [bases] if isinstance(bases, str) else bases:
+        cfg.merge_from_other_cfg(CfgNode(CfgNode.load_yaml_with_base(str((CONFIGS / name).parent / base))))
+    said = dict(flat(cfg))
+    repeated = [key for key, value in flat(content) if said[key] == value]
+    assert not repeated
+    assert content["OUTPUT_DIR"].startswith("output/")
+
+
+PUBLISHED_FOLDERS = ("ade20k/", "ade20k_full/", "coco_stuff_10k/", "cross_domain/")
+
+
+@pytest.mark.parametrize("name", [name for name in RUNNABLE if name.startswith(PUBLISHED_FOLDERS)])
+def test_results_go_where_the_config_is_called(name: str) -> None:
+    assert f"output/{name.removesuffix('.yaml')}" == read(name).OUTPUT_DIR
+
+
+# (prompt, weight of the contrastive loss, its sampling and points, multi-scale alignment, what predicts)
+DENSECLIP = ("coop", 0.0, "easy_to_hard", 5, False, "decoder")
+ICPC = ("icpc", 0.5, "easy_to_hard", 5, True, "decoder")
+ROWS = {
+    "denseclip_R50": DENSECLIP,
+    "icpc_R50": ICPC,
+    "denseclip_imagenet_R101": DENSECLIP,
+    "icpc_imagenet_R50": ICPC,
+    "ablations/prompt_template": ("template", *DENSECLIP[1:]),
+    "ablations/prompt_instance": ("instance", *DENSECLIP[1:]),
+    "ablations/prompt_cocoop": ("cocoop", *DENSECLIP[1:]),
+    "ablations/prompt_icpc": ("icpc", *DENSECLIP[1:]),
+    "ablations/contrastive": ("coop", 0.5, "easy_to_hard", 5, False, "decoder"),
+    "ablations/contrastive_random": ("coop", 0.5, "random", 5, False, "decoder"),
+    "ablations/contrastive_2_points": ("coop", 0.5, "easy_to_hard", 2, False, "decoder"),
+    "ablations/contrastive_10_points": ("coop", 0.5, "easy_to_hard", 10, False, "decoder"),
+    "ablations/contrastive_50_points": ("coop", 0.5, "easy_to_hard", 50, False, "decoder"),
+    "ablations/gamma_0.1": ("icpc", 0.1, *ICPC[2:]),
+    "ablations/gamma_1.0": ("icpc", 1.0, *ICPC[2:]),
+    "ablations/multi_scale": ("coop", 0.0, "easy_to_hard", 5, True, "decoder"),
+    "ablations/without_contrastive": ("icpc", 0.0, *ICPC[2:]),
+    "ablations/without_instance": ("coop", *ICPC[1:]),
+    "ablations/without_multi_scale": ("icpc", 0.5, "easy_to_hard", 5, False, "decoder"),
+    "ablations/denseclip_from_alignment": (*DENSECLIP[:5], "alignment"),
+    "ablations/icpc_from_alignment": (*ICPC[:5], "alignment"),
+}
+
+
+def test_rows_are_all_ablations() -> None:
+    found = {name.removesuffix(".yaml") for name in RUNNABLE if name.startswith("ade20k/ablations/")}
+    assert found == {f"ade20k/{name}" for name in ROWS if name.startswith("ablations/")}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_is_what_its_table_says(name: str) -> None:
+    model = read(f"ade20k/{name}.yaml").MODEL
+    contrastive, alignment = model.CONTRASTIVE, model.ALIGNMENT
+    contrast = (contrastive.LOSS_WEIGHT, contrastive.SAMPLING, contrastive.NUM_POINTS)
+    assert (model.PROMPT.NAME, *contrast, alignment.MULTI_SCALE, model.PREDICT_FROM) == ROWS[name]
+    assert (model.PROMPT.NUM_CONTEXT, contrastive.TEMPERATURE, alignment.LOSS_WEIGHT) == (8, 0.1, 0.4)
