@@ -6,6 +6,7 @@ from typing import Any
 
 from icpc_d2.tools.building import build_random, load_config
 from icpc_d2.tools.cost import Cost, count_cost
+from icpc_d2.visualization.figure import saved_figure
 
 NUM_CLASSES = (19, 59, 150, 300, 500, 847, 1200, 1600, 2000)
 SIZES = (256, 384, 512, 640, 768, 1024, 1280, 1536)
@@ -43,21 +44,12 @@ def _count(config_file: str, options: Sequence[str], num_classes: int, size: int
 
 
 def _draw(by_classes: list[Point], by_size: list[Point], out: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    # Text as text, and the same file from the same figures.
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "icpc_d2", "font.size": 9})
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    _draw_curves(left, by_classes, f"classes K, at {SIZE} x {SIZE} pixels")
-    _draw_curves(right, by_size, "side of the image in pixels")
-    left.set_ylabel("GMACs per image")
-    left.legend(frameon=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
-    plt.close(figure)
+    with saved_figure(out, 9, 3.6) as figure:
+        left, right = figure.subplots(1, 2)
+        _draw_curves(left, by_classes, f"classes K, at {SIZE} x {SIZE} pixels")
+        _draw_curves(right, by_size, "side of the image in pixels")
+        left.set_ylabel("GMACs per image")
+        left.legend()
 
 
 def _draw_curves(axes: Any, points: list[Point], label: str) -> None:
@@ -73,4 +65,3 @@ def _draw_curves(axes: Any, points: list[Point], label: str) -> None:
     axes.set_xlabel(label)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
