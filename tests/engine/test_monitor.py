@@ -17,6 +17,7 @@ from torch import nn
 
 from icpc_d2.data.folders import register_folders
 from icpc_d2.engine import Trainer
+from icpc_d2.engine.counting import meta_image
 from icpc_d2.engine.first_page import cost_table, count_parts, groups_table, meta_copy, parameter_groups
 from icpc_d2.engine.memory import peak_memory
 from icpc_d2.engine.monitor import GradientNorm
@@ -24,7 +25,7 @@ from icpc_d2.engine.solver import build_optimizer
 from icpc_d2.engine.wandb_run import WandbRun
 from icpc_d2.modeling.losses import ContrastiveLoss
 from icpc_d2.tools.building import build_random
-from icpc_d2.tools.cost import count_cost
+from icpc_d2.tools.cost import count_image
 from tests.engine.conftest import NAMES
 from tests.tiny_checkpoint import tiny_cfg
 
@@ -47,14 +48,14 @@ SCALARS = {
 
 @pytest.fixture(scope="module")
 def run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of 40 iterations with two evaluations, and its log as ``log.txt``."""
+    """The output folder of 20 iterations with two evaluations, and its log as ``log.txt``."""
     output = tmp_path_factory.mktemp("run")
     datasets = [f"folder:{scenes}/train", f"folder:{scenes}/val"]
     register_folders(datasets)
     cfg = tiny_cfg(
         "OUTPUT_DIR", str(output), "DATASETS.TRAIN", datasets[:1], "DATASETS.TEST", datasets[1:],
-        "MODEL.CLASS_NAMES", NAMES, "SOLVER.MAX_ITER", 40, "SOLVER.IMS_PER_BATCH", 2, "SOLVER.BACKBONE_MULTIPLIER", 0.5,
-        "TEST.EVAL_PERIOD", 20, "INPUT.MIN_SIZE_TRAIN", [64], "INPUT.CROP.SIZE", [64, 64], "DATALOADER.NUM_WORKERS", 0,
+        "MODEL.CLASS_NAMES", NAMES, "SOLVER.MAX_ITER", 20, "SOLVER.IMS_PER_BATCH", 2, "SOLVER.BACKBONE_MULTIPLIER", 0.5,
+        "TEST.EVAL_PERIOD", 10, "INPUT.MIN_SIZE_TRAIN", [64], "INPUT.CROP.SIZE", [64, 64], "DATALOADER.NUM_WORKERS", 0,
         "TEST.SEM_SEG.NUM_PICTURES", 0,
     )  # fmt: skip
     messages = []
@@ -150,7 +151,7 @@ def test_the_cost_is_that_of_the_tool_and_the_model_is_left_alone() -> None:
     assert model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     # The tool adds the up-sampling to full size, four per class and pixel.
     upsampling = 4 * len(model.class_tokens) * 128 * 96
-    assert counted.total() == count_cost(model, 100, 90).training.total() - upsampling
+    assert counted.total() == count_image(model.to("meta").eval(), meta_image(128, 96)).total() - upsampling
     assert "text_encoder" in cost_table(counted)
 
 
