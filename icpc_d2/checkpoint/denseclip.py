@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icpc_d2.checkpoint.clip_weights import read_weights
-from icpc_d2.checkpoint.key_maps import check_names, fit, rename, strip_module
+from icpc_d2.checkpoint.key_maps import check_names, fit, rename, unwrap
 
 _LEVELS = range(4)  # res2..res5
 _HEAD_CONVS = [(level, 2 * step) for level in _LEVELS for step in range(max(1, level))]  # up-sampling in between
@@ -73,10 +73,8 @@ def read_denseclip(file_name: str) -> tuple[dict[str, Tensor], list[str]]:
         ) from error
     meta = content.get("meta")
     classes = meta.get("CLASSES") if isinstance(meta, dict) else None
-    nested = content.get("state_dict")
-    weights = strip_module(nested if isinstance(nested, dict) else content)
     # mmsegmentation calls one of its classes "bed ".
-    return weights, [" ".join(str(name).split()) for name in classes or ()]
+    return unwrap(content), [" ".join(str(name).split()) for name in classes or ()]
 
 
 def from_denseclip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

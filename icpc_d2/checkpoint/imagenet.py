@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from icpc_d2.checkpoint.clip_weights import read_weights
-from icpc_d2.checkpoint.key_maps import strip_module
+from icpc_d2.checkpoint.key_maps import unwrap
 
 # Pattern in torchvision's names -> in Detectron2's; "stem.0" to "stem.7" are the three convolutions of OpenMMLab's
 # ResNet-V1c and their norms.
@@ -61,9 +61,8 @@ def read_imagenet(file_name: str) -> tuple[dict[str, Any], list[str]]:
         weights, author = _read_pickle(file_name)
     else:
         content, _ = read_weights(file_name)
-        nested = content.get("state_dict")
-        weights = strip_module(nested if isinstance(nested, dict) else content)
-        weights, author = {rename_torchvision(name): value for name, value in weights.items()}, "torchvision"
+        weights = {rename_torchvision(name): value for name, value in unwrap(content).items()}
+        author = "torchvision"
     dropped = [name for name in weights if is_classifier(name)]
     weights = {name: value for name, value in weights.items() if name not in dropped}
     return {"model": weights, "__author__": author, "matching_heuristics": True}, dropped

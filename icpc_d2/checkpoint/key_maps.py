@@ -1,6 +1,7 @@
 """Names of CLIP's parameters in open_clip and in our models. Whatever the tables do not know is an error."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -120,6 +121,12 @@ def rename(name: str, starts: Mapping[str, str]) -> str | None:
     """Replace the start of a name by what the table has for it, the longest one if several fit; None if none does."""
     start = max((start for start in starts if name.startswith(start)), key=len, default=None)
     return None if start is None else starts[start] + name.removeprefix(start)
+
+
+def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights in what a file holds: below "model" (ours) or "state_dict" (open_clip's, OpenMMLab's), or bare."""
+    nested = (content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict))
+    return strip_module(next(nested, content))
 
 
 def strip_module(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from torch import nn
 
 from icpc_d2.checkpoint.checkpointer import check_quick_gelu
 from icpc_d2.checkpoint.clip_weights import read_weights
-from icpc_d2.checkpoint.key_maps import TEXT_ENCODER, check_names, fit
+from icpc_d2.checkpoint.key_maps import TEXT_ENCODER, check_names, fit, unwrap
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ def load_text_encoder(model: nn.Module, path: str) -> None:
     if not path:
         return
     content, is_openai = read_weights(PathManager.get_local_path(path))
-    weights = content["state_dict"] if isinstance(content.get("state_dict"), dict) else content
-    if is_openai:
+    weights = unwrap(content)
+    if content.get("is_openai", is_openai):
         check_quick_gelu(model)
     wanted = {name: value for name, value in model.state_dict().items() if name.startswith(TEXT_ENCODER)}
     found = {TEXT_ENCODER + name: tensor for name, tensor in weights.items() if TEXT_ENCODER + name in wanted}

@@ -26,7 +26,7 @@ from icpc_d2.checkpoint.classes import check_classes
 from icpc_d2.checkpoint.clip_weights import read_weights
 from icpc_d2.checkpoint.denseclip import NAME_POSITIONS, from_denseclip, read_denseclip, to_denseclip
 from icpc_d2.checkpoint.imagenet import read_imagenet
-from icpc_d2.checkpoint.key_maps import check_names, convert_clip, fit, strip_module
+from icpc_d2.checkpoint.key_maps import check_names, convert_clip, fit, unwrap
 from icpc_d2.files import atomically
 from icpc_d2.modeling.class_names import get_class_names
 from icpc_d2.tools.building import build_random, load_config
@@ -62,7 +62,7 @@ def convert_to_denseclip(file_name: str, model: nn.Module, cfg: CfgNode) -> Conv
     content, _ = read_weights(file_name)
     names = get_class_names(cfg)
     check_classes(content.get("class_names", []), names)
-    weights, wanted = strip_module(content.get("model", content)), model.state_dict()
+    weights, wanted = unwrap(content), model.state_dict()
     check_names(wanted.keys() - weights.keys(), weights.keys() - wanted.keys(), "a checkpoint")
     weights = {name: fit(name, tensor, wanted[name], resize=False) for name, tensor in weights.items()}
     converted = to_denseclip(weights)
@@ -78,8 +78,7 @@ def convert_clip_weights(file_name: str, model: nn.Module, cfg: CfgNode) -> Conv
         ValueError: the file cannot be read or is of another CLIP than the config's, or the activations differ.
     """
     content, is_openai = read_weights(file_name)
-    nested = content.get("state_dict")
-    weights = strip_module(nested if isinstance(nested, dict) else content)
+    weights, is_openai = unwrap(content), content.get("is_openai", is_openai)
     if is_openai:
         check_quick_gelu(model)
     _, dropped = convert_clip(weights, model.state_dict())

@@ -58,11 +58,11 @@ def _vit(w: Weights, sizes: Sizes, images: Tensor) -> tuple[list[Tensor], Tensor
     tokens = torch.cat([class_embedding.expand(len(images), 1, -1), patches.flatten(2).transpose(1, 2)], dim=1)
     tokens = tokens + torch.cat([position[:1] + class_embedding, position[1:]])  # the class embedding once more
     x = _layer_norm(w, "backbone.ln_pre", tokens)
-    taps = []
+    blocks = []
     for index in range(sizes.layers[0]):
         x = _transformer_block(w, f"backbone.transformer.resblocks.{index}", x, sizes.heads)
-        taps.append(x[:, 1:].transpose(1, 2).unflatten(2, (height, width)))
-    normed = [_group_norm(w, f"backbone.{name}", tap) for name, tap in zip(NORMS, taps[-4:], strict=True)]
+        blocks.append(x[:, 1:].transpose(1, 2).unflatten(2, (height, width)))
+    normed = [_group_norm(w, f"backbone.{name}", blocks[i]) for name, i in zip(NORMS, sizes.taps, strict=True)]
     finest = _up(w, "backbone.fpn1.1", normed[0])
     finest = _up(w, "backbone.fpn1.4", F.gelu(_batch_norm(w, "backbone.fpn1.2", finest)))
     maps = [finest, _up(w, "backbone.fpn2.1", normed[1]), normed[2], F.max_pool2d(normed[3], 2)]

@@ -23,6 +23,7 @@ class Sizes:
     text: tuple[int, int, int] = (512, 12, 8)  # width, layers, heads
     decoder: tuple[int, int, int] = (256, 3, 4)
     fpn: int = 256
+    taps: tuple[int, ...] = (3, 5, 7, 11)  # blocks of the ViT that the feature maps are made of
 
     @property
     def is_vit(self) -> bool:
@@ -42,7 +43,7 @@ VIT_B = Sizes((12,), 768, 512, 640, 12)
 # As the project's tiny architectures.
 _SMALL = {"classes": 5, "text": (64, 3, 2), "decoder": (64, 2, 2), "fpn": 64}
 TINY_R = replace(Sizes((1, 2, 2, 2), 16, 128, 128, 16), **_SMALL)
-TINY_VIT = replace(Sizes((4,), 64, 64, 128, 2), **_SMALL)
+TINY_VIT = replace(Sizes((4,), 64, 64, 128, 2), **_SMALL, taps=(0, 1, 2, 3))
 
 
 def make_shapes(sizes: Sizes) -> dict[str, tuple[int, ...]]:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18, resnet50
+from torchvision.models import resnet18
+from torchvision.models.resnet import Bottleneck, ResNet
 
-from icpc_d2.checkpoint import ICPCCheckpointer
+from icpc_d2.checkpoint import ICPCCheckpointer, load_text_encoder
 from icpc_d2.tools.building import build_random, load_config
 from icpc_d2.tools.convert_checkpoint import main
 from tests.checkpoint.denseclip_shapes import TINY_R, make_weights
@@ -114,6 +115,9 @@ def test_openais_clip_without_torchscript(tmp_path: Path, capsys: pytest.Capture
     ICPCCheckpointer(direct).load(str(tmp_path / "clip.pt"))
     ICPCCheckpointer(converted).load(str(tmp_path / "clip.pth"))
     assert_equal(converted.state_dict(), direct.state_dict())
+    by_itself = build()
+    load_text_encoder(by_itself, str(tmp_path / "clip.pth"))
+    assert_equal(by_itself.text_encoder.state_dict(), direct.text_encoder.state_dict())
 
 
 def deep_stem(network: nn.Module) -> nn.Module:
@@ -128,13 +132,15 @@ def deep_stem(network: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_torchvisions_resnets_give_the_same_features(deep: bool, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    theirs = (deep_stem(resnet50()) if deep else resnet18()).eval()
+    theirs = deep_stem(ResNet(Bottleneck, [3, 4, 6, 3], width_per_group=8)) if deep else resnet18()
+    theirs.eval()
     for name, value in theirs.state_dict().items():
         if name.endswith(("running_mean", "running_var")):
             value.copy_(torch.rand_like(value) + 0.5)
     torch.save(theirs.state_dict(), tmp_path / "in.pth")
-    options = ["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "MODEL.RESNETS.DEPTH", 18]
-    options = [] if deep else [*options, "MODEL.RESNETS.RES2_OUT_CHANNELS", 64]
+    plain = ["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "MODEL.RESNETS.DEPTH", 18]
+    plain += ["MODEL.RESNETS.RES2_OUT_CHANNELS", 64]
+    options = ["MODEL.RESNETS.WIDTH_PER_GROUP", 8] if deep else plain
     config = str(CONFIGS / "ade20k/semantic_fpn_R50.yaml")
     run("imagenet", tmp_path / "in.pth", tmp_path / "out.pth", *options, config=config)
     assert "left out: fc.weight, fc.bias." in capsys.readouterr().out
