@@ -38,6 +38,8 @@ def _add_model_config(cfg: CN) -> None:
     cfg.MODEL.CLIP.VIT_BLOCKS = [3, 5, 7, 11]
     cfg.MODEL.CLIP.VIT_DROP_PATH = 0.1
     cfg.MODEL.CLIP.VIT_NORM = "SyncBN"
+    # CLIP's ResNets: "BN", of each process by itself as in DenseCLIP, or "SyncBN".
+    cfg.MODEL.CLIP.RESNET_NORM = "BN"
     # ImageNet ResNets: "deeplab" is ResNet-V1c with its stem of three 3x3 convolutions, "basic" the plain 7x7 stem.
     # These three keys are those of Detectron2's DeepLab project, which builds the network; here nothing is dilated.
     cfg.MODEL.RESNETS.STEM_TYPE = "deeplab"
@@ -100,6 +102,15 @@ def _add_model_config(cfg: CN) -> None:
     cfg.MODEL.CONTRASTIVE.SAMPLING = "easy_to_hard"
     # L2-normalize the points first; Eq. 6 does not.
     cfg.MODEL.CONTRASTIVE.NORMALIZE = False
+    # What the mini-batch of Eq. 6 is where several processes share a batch or SOLVER.ACCUMULATE cuts it. False: the
+    # images of one process in one forward pass. True: the whole batch, exactly as if one process saw it at once; with
+    # SOLVER.ACCUMULATE the encoders then run twice.
+    cfg.MODEL.CONTRASTIVE.GATHER = False
+
+    # Whether weights and maps lie in memory with the channels last, as convolutions on GPUs prefer in half precision.
+    cfg.MODEL.CHANNELS_LAST = False
+    # Parts of the model that torch.compile compiles: "backbone", "context_decoder", "neck", "sem_seg_head", ...
+    cfg.MODEL.COMPILE = []
 
     # What a trained model answers with: "decoder" or "alignment" (Table 11).
     cfg.MODEL.PREDICT_FROM = "decoder"
@@ -127,6 +138,11 @@ def _add_solver_config(cfg: CN) -> None:
     # Poly decay: lr = BASE_LR * (1 - t / T) ** POLY_POWER, ending at POLY_END_LR.
     cfg.SOLVER.POLY_POWER = 0.9
     cfg.SOLVER.POLY_END_LR = 1e-6
+    # Forward passes, each of IMS_PER_BATCH / processes / ACCUMULATE images, that make up one step of the optimizer.
+    cfg.SOLVER.ACCUMULATE = 1
+    # SOLVER.AMP.ENABLED computes in this type: "float16", with scaled losses, or "bfloat16", for GPUs since Ampere and
+    # for CPUs.
+    cfg.SOLVER.AMP.PRECISION = "float16"
     # The best checkpoint by this metric of the evaluator is kept; empty: none.
     cfg.SOLVER.BEST_METRIC = "sem_seg/mIoU"
 

@@ -65,7 +65,7 @@ class Draws(Sampler):
 
 
 class TrainingSamples(Dataset):
-    """Maps draws to the model's input."""
+    """Maps draws to the model's input, and adds a "seed" for what the model draws from it."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class TrainingSamples(Dataset):
         with seeded(self._seed, number):
             for _ in range(MAX_SKIPS if self._skip else 1):
                 try:
-                    return self._mapper(self._dicts[index])
+                    return {**self._mapper(self._dicts[index]), "seed": int(np.random.randint(2**31 - 1))}
                 except BadFileError as error:
                     last = error
                     if self._skip:

@@ -96,7 +96,9 @@ def build_contrastive_loss(cfg: CfgNode) -> ContrastiveLoss | None:
     if keys.LOSS_WEIGHT == 0:
         return None
     ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
-    return ContrastiveLoss(keys.NUM_POINTS, keys.TEMPERATURE, keys.SAMPLING, keys.NORMALIZE, ignore_value)
+    return ContrastiveLoss(
+        keys.NUM_POINTS, keys.TEMPERATURE, keys.SAMPLING, keys.NORMALIZE, ignore_value, gather=keys.GATHER
+    )
 
 
 def build_settings(cfg: CfgNode) -> dict[str, Any]:

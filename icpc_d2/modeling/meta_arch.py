@@ -3,6 +3,7 @@
 Shapes: B images, K classes, C joint embedding width, H x W pixels.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from icpc_d2.modeling import build
 from icpc_d2.modeling.alignment import ScoreMaps
-from icpc_d2.modeling.losses import ContrastiveLoss, pixel_cross_entropy
+from icpc_d2.modeling.losses import Candidates, ContrastiveLoss, pixel_cross_entropy
 from icpc_d2.modeling.segmentor import Segmentor
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.modeling.text.context_decoder import ContextDecoder
@@ -105,7 +106,9 @@ class ICPC(Segmentor, nn.Module):
         """Build all parts; see `icpc_d2.modeling.build`."""
         return {**build.build_parts(cfg), **build.build_settings(cfg)}
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+    def forward(
+        self, batched_inputs: list[dict[str, Any]], others: Sequence[Sequence[Candidates]] = ()
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Train or predict.
 
         Args:
@@ -113,15 +116,25 @@ class ICPC(Segmentor, nn.Module):
 
                 * "image": (3, H, W), any size, values 0..255, channels in the order of `pixel_mean`.
                 * "sem_seg" (training): (H, W) int64, class ids or the head's ignore value (65535 is ignored too).
+                * "seed" (optional, training): decides which points a gathered contrastive loss draws from the image.
                 * "height", "width" (optional): size of the prediction; that of the image if absent.
+
+            others: for a gathered contrastive loss, the :meth:`candidates` of the other forward passes of a step.
 
         Returns:
             In training the losses by name. Else a list of {"sem_seg": (K, height, width)} with logits.
         """
         if not self.training:
             return self.logits(batched_inputs)
-        images = self.preprocess_image(batched_inputs).tensor
-        return self.losses(self.encode(images), self.preprocess_labels(batched_inputs))
+        encoded = self.encode(self.preprocess_image(batched_inputs).tensor)
+        return self.losses(encoded, self.preprocess_labels(batched_inputs), seeds_of(batched_inputs), others)
+
+    @torch.no_grad()
+    def candidates(self, batched_inputs: list[dict[str, Any]]) -> list[Candidates]:
+        """What a gathered contrastive loss draws from, for each of the maps that it supervises."""
+        encoded = self.encode(self.preprocess_image(batched_inputs).tensor)
+        labels, seeds = self.preprocess_labels(batched_inputs), seeds_of(batched_inputs)
+        return [self.contrastive_loss.candidates(encoded.scores[level], labels, seeds) for level in self.loss_scales]
 
     def encode(self, images: Tensor, tokens: ClassTokens | None = None) -> Encoded:
         """Normalized images (B, 3, H, W), sides multiples of 32 -> features, text embeddings and their alignment.
@@ -142,8 +155,14 @@ class ICPC(Segmentor, nn.Module):
         """Logits (B, K, H / 4, W / 4) of the decoder, for the model's own classes."""
         return self.sem_seg_head.layers(self.neck((encoded.features, encoded.scores)))
 
-    def losses(self, encoded: Encoded, labels: Tensor) -> dict[str, Tensor]:
-        """The three terms of Eq. 9, weighted; labels (B, H, W)."""
+    def losses(
+        self,
+        encoded: Encoded,
+        labels: Tensor,
+        seeds: Sequence[int | None] = (),
+        others: Sequence[Sequence[Candidates]] = (),
+    ) -> dict[str, Tensor]:
+        """The three terms of Eq. 9, weighted; labels (B, H, W), `seeds` and `others` as of `forward`."""
         # Maps that the losses need exist from here on, so that the neck starts from them.
         maps = [encoded.scores[level] for level in self.loss_scales]
         _, losses = self.sem_seg_head(self.neck((encoded.features, encoded.scores)), labels)
@@ -151,7 +170,10 @@ class ICPC(Segmentor, nn.Module):
         align = sum(pixel_cross_entropy(scores / self.align_temperature, labels, ignore) for scores in maps)
         losses["loss_align"] = self.align_weight / len(maps) * align
         if self.contrastive_loss is not None:
-            contrast = sum(self.contrastive_loss(scores, labels, self.progress()) for scores in maps)
+            contrast = sum(
+                self.contrastive_loss(scores, labels, self.progress(), seeds, [other[i] for other in others])
+                for i, scores in enumerate(maps)
+            )
             losses["loss_contrast"] = self.contrastive_weight / len(maps) * contrast
         return losses
 
@@ -173,3 +195,8 @@ class ICPC(Segmentor, nn.Module):
         # 65535 is the ignore value of 16-bit label files.
         labels = [label.masked_fill(label == 65535, ignore) for label in labels]
         return ImageList.from_tensors(labels, backbone.size_divisibility, ignore, backbone.padding_constraints).tensor
+
+
+def seeds_of(batched_inputs: list[dict[str, Any]]) -> list[int | None]:
+    """The seeds that samples bring along; None for those without."""
+    return [inputs.get("seed") for inputs in batched_inputs]

@@ -5,7 +5,12 @@ from torch import Tensor
 
 
 def sample_points(
-    labels: Tensor, is_hard: Tensor, num_points: int, progress: float | None, ignore_value: int
+    labels: Tensor,
+    is_hard: Tensor,
+    num_points: int,
+    progress: float | None,
+    ignore_value: int,
+    lots: Tensor | None = None,
 ) -> Tensor:
     """Draw up to `num_points` points of every class that is present.
 
@@ -15,13 +20,15 @@ def sample_points(
         num_points: |P|.
         progress: t / T in [0, 1]; ``round(progress * num_points)`` of a class's points are hard, the others easy, and
             where one kind runs short the other fills in. None draws at random.
+        lots: (N,) int64, no two alike: the lowest are drawn first. None: drawn here.
 
     Returns:
         (M,) indices into the points, without repetition.
     """
     valid = (labels != ignore_value).nonzero().flatten()
     # Shuffled first, so that the stable sort below leaves each group in random order.
-    shuffled = valid[torch.randperm(len(valid), device=labels.device)]
+    order = torch.randperm(len(valid), device=labels.device) if lots is None else lots[valid].argsort()
+    shuffled = valid[order]
     if progress is None:
         is_hard = torch.zeros_like(is_hard)
     group = labels[shuffled] * 2 + is_hard[shuffled]
