@@ -39,6 +39,20 @@ def test_global_embedding_is_open_clips(architecture: str) -> None:
     torch.testing.assert_close(found, wanted, atol=1e-4 * wanted.abs().max().item(), rtol=1e-4)
 
 
+def test_synchronized_norms_hold_the_same_parameters() -> None:
+    states = {}
+    for norm in ("BN", "SyncBN", "naiveSyncBN"):
+        torch.manual_seed(0)
+        encoder = ClipResNet("tiny-RN", ["res5"], norm=norm)
+        states[norm] = encoder.state_dict()
+        kinds = {type(module).__name__ for module in encoder.modules() if hasattr(module, "running_mean")}
+        assert kinds == {{"BN": "BatchNorm2d", "SyncBN": "SyncBatchNorm", "naiveSyncBN": "NaiveSyncBatchNorm"}[norm]}
+    torch.testing.assert_close(states["SyncBN"], states["BN"])
+    torch.testing.assert_close(states["naiveSyncBN"], states["BN"])
+    with pytest.raises(ValueError, match="RESNET_NORM is 'GN'; .* BN and SyncBN"):
+        ClipResNet("tiny-RN", ["res5"], norm="GN")
+
+
 @pytest.mark.parametrize(("options", "stride"), [((), 32), (TINY_VIT, 16)])
 def test_outputs_have_the_shapes_that_are_reported(options: tuple, stride: int) -> None:
     backbone = build_backbone(make_cfg("quickstart/icpc_tiny.yaml", *options))

@@ -1,30 +1,32 @@
 """CLIP's ResNets (RN50, RN101 and a tiny one) as a Detectron2 backbone."""
 
 from detectron2.config import CfgNode
-from detectron2.layers import ShapeSpec
+from detectron2.layers import ShapeSpec, get_norm
 from detectron2.modeling import BACKBONE_REGISTRY
-from torch import Tensor
+from torch import Tensor, nn
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.attention_pool import AttentionPool
 from icpc_d2.modeling.backbone.outputs import ImageEncoder, check_outputs, wants_embeddings
 
 _LEVELS = ("res2", "res3", "res4", "res5")
+NORMS = ("BN", "SyncBN", "naiveSyncBN")
 
 
 class ClipResNet(ImageEncoder):
     """open_clip's ModifiedResNet with all four stages, the global and the dense embedding as outputs."""
 
-    def __init__(self, architecture: str, out_features: list[str], image_size: int = 0) -> None:
+    def __init__(self, architecture: str, out_features: list[str], image_size: int = 0, norm: str = "BN") -> None:
         """
         Args:
             architecture: see :func:`icpc_d2.modeling.clip.get_architecture`; its image encoder must be a ResNet.
             out_features: any of res2..res5 (strides 4, 8, 16, 32), ``global_embed``, ``dense_embed`` (stride 32).
             image_size: side of the square image, in pixels, that the pool's position embedding is stored for;
                 0: the architecture's.
+            norm: "BN", or "SyncBN" or "naiveSyncBN", which take their statistics over all processes.
 
         Raises:
-            ValueError: if the architecture's image encoder is a vision transformer, or for an unknown output.
+            ValueError: if the architecture's image encoder is a vision transformer, or for an unknown output or norm.
         """
         super().__init__()
         config = clip.get_architecture(architecture)
@@ -34,7 +36,11 @@ class ClipResNet(ImageEncoder):
                 f"MODEL.CLIP.ARCH {architecture!r} is a vision transformer, but MODEL.BACKBONE.NAME asks for a CLIP "
                 "ResNet; use 'build_clip_vit_backbone', or a ResNet such as 'RN50-quickgelu'"
             )
+        if norm not in NORMS:
+            raise ValueError(f"MODEL.CLIP.RESNET_NORM is {norm!r}; CLIP's weights fit {' and '.join(NORMS[:2])} alone")
         self.visual = clip.build_visual(architecture)
+        if norm != "BN":
+            replace_norms(self.visual, norm)
         channels = [vision["width"] * 4 * 2**i for i in range(4)]
         heads = self.visual.attnpool.num_heads
         self.visual.attnpool = None
@@ -66,7 +72,19 @@ class ClipResNet(ImageEncoder):
         return {name: outputs[name] for name in self._shapes}
 
 
+def replace_norms(module: nn.Module, norm: str) -> None:
+    """Put another kind of BatchNorm, with the same parameters, in the place of each in `module`."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            replacement = get_norm(norm, child.num_features)
+            replacement.load_state_dict(child.state_dict())
+            setattr(module, name, replacement)
+        else:
+            replace_norms(child, norm)
+
+
 @BACKBONE_REGISTRY.register()
 def build_clip_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ClipResNet:
     """Build CLIP's ResNet `cfg.MODEL.CLIP.ARCH`."""
-    return ClipResNet(cfg.MODEL.CLIP.ARCH, cfg.MODEL.CLIP.OUT_FEATURES, cfg.MODEL.CLIP.IMAGE_SIZE)
+    keys = cfg.MODEL.CLIP
+    return ClipResNet(keys.ARCH, keys.OUT_FEATURES, keys.IMAGE_SIZE, keys.RESNET_NORM)
