@@ -1,0 +1,96 @@
+"""What a trained model sees and says, for figures: score maps, embeddings of both encoders, words near its prompt.
+
+Shapes: B images, K classes, C joint embedding width, D width of the text encoder, h x w positions.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from open_clip import SimpleTokenizer
+from torch import Tensor
+from torch.nn import functional as F
+
+from icpc_d2.modeling.meta_arch import ICPC
+
+_END_OF_WORD = "</w>"
+
+
+class Embeddings(NamedTuple):
+    """What the two encoders give for an image."""
+
+    dense: Tensor  # (C, h, w), without what lies in the image's padding alone
+    prompted: Tensor  # (K, C), the text encoder's answer to the prompt, Eq. 2 and 3
+    refined: Tensor  # (K, C), after Eq. 4: what the dense embedding is compared with
+
+
+@torch.no_grad()
+def score_maps(model: ICPC, batched_inputs: list[dict[str, Any]], level: str) -> list[Tensor]:
+    """Score maps A of Eq. 5 and 8.
+
+    Args:
+        batched_inputs: as the model takes them.
+        level: "res5" and "res4" are cosines in [-1, 1], "res3" and "res2" sums that are up-sampled from them.
+
+    Returns:
+        (K, height, width) for each image, up-sampled to the size that it asks for.
+
+    Raises:
+        ValueError: the model has no map at this level.
+    """
+    if level not in model.alignment.levels:
+        raise ValueError(f"the model has no score map at {level!r}; wanted is one of {list(model.alignment.levels)}")
+    images = model.preprocess_image(batched_inputs)
+    predictions = model.inference(images, batched_inputs, lambda windows: model.encode(windows).scores[level])
+    return [prediction.logits() for prediction in predictions]
+
+
+@torch.no_grad()
+def embeddings(model: ICPC, batched_inputs: list[dict[str, Any]]) -> list[Embeddings]:
+    """Embed images, each as a whole, and the class names in their prompts.
+
+    Args:
+        batched_inputs: as the model takes them.
+    """
+    images = model.preprocess_image(batched_inputs)
+    features = model.backbone(images.tensor)
+    dense, global_embed = features["dense_embed"], features["global_embed"]
+    prompted = model.text_encoder(model.class_tokens, model.prompt(global_embed))
+    refined = model.context_decoder(prompted, global_embed, dense)
+    stride = images.tensor.shape[-1] // dense.shape[-1]
+    answers = []
+    for index, (height, width) in enumerate(images.image_sizes):
+        inside = dense[index, :, : -(-height // stride), : -(-width // stride)]
+        answers.append(Embeddings(inside, prompted.expand_as(refined)[index], refined[index]))
+    return answers
+
+
+@torch.no_grad()
+def nearest_words(model: ICPC, count: int) -> list[list[tuple[str, float]]]:
+    """The words of CLIP's vocabulary that are nearest to the learned context vectors V_1..V_N.
+
+    Words are tokens of two letters or more that end a word.
+
+    Returns:
+        For each vector `count` words with their cosines, the nearest first.
+
+    Raises:
+        ValueError: the model's prompt has no such vectors.
+    """
+    vectors = getattr(model.prompt, "vectors", None)
+    if vectors is None:
+        raise ValueError(
+            f"the prompt is {type(model.prompt).__name__}, which learns no context vectors; "
+            "MODEL.PROMPT.NAME 'coop', 'cocoop' and 'icpc' do"
+        )
+    words = {
+        index: token.removesuffix(_END_OF_WORD)
+        for index, token in SimpleTokenizer().decoder.items()
+        if token.endswith(_END_OF_WORD) and len(token) > len(_END_OF_WORD) + 1 and token[: -len(_END_OF_WORD)].isalpha()
+    }
+    table = model.text_encoder.token_embedding.weight[list(words)]
+    cosines, places = (F.normalize(vectors, dim=1) @ F.normalize(table, dim=1).T).topk(count)
+    names = list(words.values())
+    return [
+        [(names[place], cosine) for place, cosine in zip(*row, strict=True)]
+        for row in zip(places.tolist(), cosines.tolist(), strict=True)
+    ]
