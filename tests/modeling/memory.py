@@ -2,22 +2,20 @@
 
 import subprocess
 import sys
+from textwrap import indent
 
-START = """
-import pathlib, re, resource, sys
-def peak():
-    status = pathlib.Path("/proc/self/status")
-    if status.exists():  # ru_maxrss would begin at the size of the process that started this one
-        return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) / 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-def start():
-    global before
-    before = peak()
+PROGRAM = """
+{before}
+def work():
+{work}
+from icpc_d2.tools.measuring import peak_growth
+print(peak_growth(work, "cpu"))
 """
 
 
 def peak_growth(code: str) -> float:
-    """Run `code` and return how much its peak memory grows after it calls ``start()``, in MiB."""
-    program = f"{START}{code}\nprint(peak() - before)"
+    """Run `code` and return how far memory rises in what follows its line ``start()``, in MiB."""
+    before, work = code.split("start()\n")
+    program = PROGRAM.format(before=before, work=indent(work, "    "))
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return float(answer.stdout.split()[-1])
