@@ -100,7 +100,7 @@ class Prediction:
 
     def side_by_side(self) -> np.ndarray:
         """Picture and label map side by side with a legend, (H', W', 3) uint8, RGB."""
-        panels = {"image": self.image, self.predict_from: self.labels}
+        panels = {"image": self.image, f"prediction ({self.predict_from})": self.labels}
         return draw_sheet(panels, self._palette, self._palette.present(self.labels))
 
     def summary(self) -> dict[str, Any]:

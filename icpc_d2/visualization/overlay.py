@@ -1,6 +1,7 @@
 """A label map laid over its picture."""
 
 import numpy as np
+from PIL import Image
 
 from icpc_d2.visualization.palette import Palette
 from icpc_d2.visualization.sheet import draw_sheet
@@ -42,7 +43,8 @@ def overlay(image: np.ndarray, labels: np.ndarray, palette: Palette, alpha: floa
     if long_side < MIN_SIDE:
         # Enlarged first, so that the borders stay thin.
         factor = -(-MIN_SIDE // long_side)
-        image, labels = (np.repeat(np.repeat(array, factor, axis=0), factor, axis=1) for array in (image, labels))
+        labels = np.repeat(np.repeat(labels, factor, axis=0), factor, axis=1)
+        image = np.asarray(Image.fromarray(image).resize(labels.shape[::-1], Image.Resampling.BICUBIC))
         long_side *= factor
     panel = blend(image, labels, palette, alpha)
     scale = max(1.0, long_side / NORMAL_SIDE)

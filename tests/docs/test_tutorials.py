@@ -1,4 +1,4 @@
-"""docs/predict.md and docs/tutorials: each command and each piece of Python runs, on few and small pictures."""
+"""docs/predict.md, gallery.md and tutorials: each command and each piece of Python runs, on small pictures."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def few_scenes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A handful of generated pictures in place of all of them."""
     folder = DATASETS / scenes.FOLDER
     is_there = folder.is_dir()
-    monkeypatch.setattr(scenes, "SPLITS", {"train": 4, "val": 2})
+    monkeypatch.setattr(scenes, "SPLITS", {"train": 4, "val": 5})
     yield
     if not is_there:
         shutil.rmtree(folder, ignore_errors=True)
@@ -88,7 +88,7 @@ def figures(folder: Path) -> dict[str, float]:
     }
 
 
-def test_first_model(clone: Path, few_scenes: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_model_and_gallery(clone: Path, few_scenes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (TUTORIALS / "first_model.md").read_text()
     save(clone / "picture.jpg", picture())
     for command in commands(text):
@@ -103,6 +103,12 @@ def test_first_model(clone: Path, few_scenes: None, monkeypatch: pytest.MonkeyPa
     assert figures(clone / "output/quickstart_best") == figures(output)
     assert {path.suffix for path in (clone / "output/seen").iterdir()} == {".png", ".json"}
     assert (clone / "output/words/picture_overlay.png").is_file()
+
+    for command in commands((ROOT / "docs" / "gallery.md").read_text()):
+        run(command, monkeypatch)
+    assert {path.name for path in (clone / "output/gallery").iterdir()} == {
+        f"000{index}_{kind}.png" for index in range(5) for kind in ("overlay", "side-by-side")
+    }
 
     names: dict = {}
     exec(snippet(text, "predictor"), names)
