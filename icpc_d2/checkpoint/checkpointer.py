@@ -137,6 +137,8 @@ class ICPCCheckpointer(DetectionCheckpointer):
         if not isinstance(content.get("model"), dict):
             nested = content.get("state_dict")
             content = {"model": nested if isinstance(nested, dict) else content, "is_openai": is_torchscript}
+        if not content["model"]:
+            raise UnreadableWeightsError(f"{filename} holds no tensors.")
         for name, value in content["model"].items():
             if not isinstance(name, str) or not isinstance(value, Tensor):
                 raise UnreadableWeightsError(

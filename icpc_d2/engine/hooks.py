@@ -1,10 +1,12 @@
 """Detectron2's hooks where they fall short."""
 
 import json
-import os
+from collections.abc import Sequence
+from pathlib import Path
 
-from detectron2.engine import hooks
-from detectron2.utils.file_io import PathManager
+from detectron2.engine import HookBase, hooks
+
+from icpc_d2.files import atomically
 
 
 class BestCheckpointer(hooks.BestCheckpointer):
@@ -16,20 +18,45 @@ class BestCheckpointer(hooks.BestCheckpointer):
 
     def before_train(self) -> None:
         """Read the figure of the run that is resumed."""
-        if self.trainer.start_iter == 0 or not PathManager.isfile(self._path(".pth")):
+        if self.trainer.start_iter == 0 or not self._path(".pth").is_file():
             return
-        if PathManager.isfile(self._path(".json")):
-            with PathManager.open(self._path(".json"), "r") as file:
-                best = json.load(file)
-            if best["metric"] == self._val_metric:
-                self.best_metric, self.best_iter = best["value"], best["iteration"]
+        try:
+            best = json.loads(self._path(".json").read_text())
+        except (OSError, ValueError):
+            return
+        if best["metric"] == self._val_metric:
+            self.best_metric, self.best_iter = best["value"], best["iteration"]
 
-    def _update_best(self, val: float, iteration: int) -> bool:
-        updated = super()._update_best(val, iteration)
-        if updated:
-            with PathManager.open(self._path(".json"), "w") as file:
-                json.dump({"metric": self._val_metric, "value": float(val), "iteration": iteration}, file)
-        return updated
+    def _best_checking(self) -> None:
+        before = self.best_iter
+        super()._best_checking()
+        # After the weights: a run that is killed in between evaluates again, and must not find that nothing is better.
+        if self.best_iter != before:
+            best = {"metric": self._val_metric, "value": float(self.best_metric), "iteration": self.best_iter}
+            with atomically(self._path(".json"), durable=True) as temporary:
+                temporary.write_text(json.dumps(best))
 
-    def _path(self, ending: str) -> str:
-        return os.path.join(self._checkpointer.save_dir, self._file_prefix + ending)
+    def _path(self, ending: str) -> Path:
+        return Path(self._checkpointer.save_dir, self._file_prefix + ending)
+
+
+class CaughtUpEvaluation(HookBase):
+    """Evaluates first, where a run was ended between a checkpoint and the evaluation of the same iteration."""
+
+    def __init__(self, period: int, evaluation: Sequence[HookBase]) -> None:
+        """
+        Args:
+            period: iterations between evaluations; 0: none but the last.
+            evaluation: the hooks that evaluate after a step.
+        """
+        self._period = period
+        self._evaluation = evaluation
+
+    def before_train(self) -> None:
+        """Do what may have been left undone. What was done is done again, with the same result."""
+        trainer, start = self.trainer, self.trainer.start_iter
+        if self._period > 0 and 0 < start < trainer.max_iter and start % self._period == 0:
+            trainer.iter = trainer.storage.iter = start - 1
+            for hook in self._evaluation:
+                hook.after_step()
+            trainer.iter = trainer.storage.iter = start

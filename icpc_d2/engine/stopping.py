@@ -1,0 +1,131 @@
+"""Ending a training between two steps: on a signal, or because a batch could not be read."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator
+from types import FrameType
+from typing import Any
+
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+from torch.utils.data import DataLoader
+
+from icpc_d2.data.loader import Draws
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(SystemExit):
+    """A signal has ended the training; unless it is caught the process exits with the shell's code for that."""
+
+    def __init__(self, signal_number: int) -> None:
+        """
+        Args:
+            signal_number: as in `signal.SIGTERM`.
+        """
+        super().__init__(128 + signal_number)
+
+
+class StopOnSignal(HookBase):
+    """Notes SIGTERM and SIGINT during a training, for :class:`Batches` to end it; a second SIGINT ends it at once.
+
+    Attributes:
+        received: number of the signal; 0: none.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._process = os.getpid()
+        self._previous: dict[int, Any] = {}
+
+    def before_train(self) -> None:
+        """Take over the signals. Only the main thread of a process can."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+
+    def after_train(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return  # a loader's worker, which its process will end
+        self.received = self.received or number
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
+        # Not by the logger or print, which may be what the signal has interrupted.
+        name = signal.Signals(number).name
+        os.write(2, f"{name}: a checkpoint is saved after this iteration, then the training ends.\n".encode())
+
+
+class Batches:
+    """The batches of a loader. Before each one all processes agree whether to go on, so that they end at one point."""
+
+    def __init__(self, loader: Iterable[list[dict[str, Any]]], stop: StopOnSignal) -> None:
+        """
+        Args:
+            loader: of this process's share of each batch.
+        """
+        self.loader = loader
+        self._stop = stop
+
+    def skip(self, draws: int) -> None:
+        """Leave out the samples that an earlier run has seen, as many of this process; before the first batch."""
+        sampler = getattr(self.loader, "sampler", None)
+        if isinstance(sampler, Draws):
+            sampler.start = draws
+        elif draws:
+            logger.warning("The training's loader cannot continue where it was: the order of its data starts anew.")
+
+    def __iter__(self) -> Iterator[list[dict[str, Any]]]:
+        """
+        Raises:
+            Stopped: a process has received a signal.
+            RuntimeError: another process could not read its batch, or a worker was killed.
+        """
+        iterator, error, batch = None, None, None
+        while True:
+            if not self._stop.received:
+                try:
+                    iterator = _undisturbed(self.loader) if iterator is None else iterator
+                    batch = next(iterator)
+                except Exception as caught:
+                    error = caught
+            states = comm.all_gather((self._stop.received, str(error or "")))
+            signals, errors = ([state for state in column if state] for column in zip(*states, strict=True))
+            if signals:  # first, because what ends this process may have killed its workers
+                raise Stopped(signals[0])
+            if error is not None:
+                raise _advised(error)
+            if errors:
+                raise RuntimeError(f"Another process could not read its batch: {errors[0]}")
+            yield batch
+
+
+def _undisturbed(loader: Iterable[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+    """The loader's iterator, without torch's handler that raises a worker's death in the middle of any other work.
+
+    The loader finds it out by itself when it waits for the worker's next batch.
+    """
+    iterator = iter(loader)
+    handler = signal.getsignal(signal.SIGCHLD)
+    if isinstance(loader, DataLoader) and getattr(handler, "__module__", "").startswith("torch."):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return iterator
+
+
+def _advised(error: Exception) -> Exception:
+    if not isinstance(error, RuntimeError) or "DataLoader worker" not in str(error):
+        return error
+    advised = RuntimeError(
+        f"{error}. A worker that the system kills has mostly run out of memory: lower DATALOADER.NUM_WORKERS, and "
+        "continue with --resume."
+    )
+    advised.__cause__ = error
+    return advised
