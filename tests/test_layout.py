@@ -23,10 +23,10 @@ MAY_IMPORT = {
     "files": set(),
     "modeling": set(),
     "data": set(),
-    "checkpoint": set(),
+    "checkpoint": {"files"},
     "visualization": {"data"},
-    "evaluation": {"data", "visualization"},
-    "engine": {"config", "modeling", "data", "checkpoint", "visualization", "evaluation"},
+    "evaluation": {"data", "visualization", "files"},
+    "engine": {"config", "modeling", "data", "checkpoint", "visualization", "evaluation", "files"},
     "prediction": {"files", "modeling", "visualization"},
     "predictor": {"config", "modeling", "data", "checkpoint", "visualization", "engine", "prediction"},
 }

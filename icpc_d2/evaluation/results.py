@@ -2,33 +2,37 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from detectron2.utils.file_io import PathManager
 from tabulate import tabulate
+
+from icpc_d2.files import atomically
 
 SUMMARY = ("mIoU", "fwIoU", "mACC", "pACC")
 
 
-def write_results(results: Mapping[str, Any], output_dir: str) -> str:
+def write_results(results: Mapping[str, Any], output_dir: str, provenance: Mapping[str, Any] | None = None) -> str:
     """Write ``results.json``: ``{"mIoU": ..., "IoU-sky": ..., "pACC": ...}`` in percent, null for absent classes.
 
     Args:
         results: Detectron2's, of one data set ``{"sem_seg": {...}}``, or ``{data set: {"sem_seg": {...}}}`` of several,
             which the file then names. Other tasks than "sem_seg" are named, too: "data set/task".
+        provenance: what the figures come from; stands beside them under this name.
 
     Returns:
         The file's path.
     """
     figures = {name: _jsonable(figures) for name, figures in _by_name(results).items()}
-    path = os.path.join(output_dir, "results.json")
-    PathManager.mkdirs(output_dir)
-    with PathManager.open(path, "w") as file:
-        json.dump(figures.get("", figures), file, indent=2)
-        file.write("\n")
-    return path
+    content = dict(figures.get("", figures))
+    if provenance is not None:
+        content["provenance"] = provenance
+    path = Path(output_dir, "results.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomically(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return str(path)
 
 
 def results_table(results: Mapping[str, Any]) -> str:
