@@ -31,8 +31,6 @@ from icpc_d2.visualization.regions import Regions, draw_regions
 from icpc_d2.visualization.segmentations import Segmented, draw_segmentations
 from icpc_d2.visualization.tsne import EmbeddedSet, draw_tsne
 
-FINEST_FIRST = ("res2", "res3", "res4", "res5")
-
 
 def overlay(args: Namespace) -> None:
     """Draw pictures, their labels, and what a model predicts."""
@@ -54,9 +52,7 @@ def regions(args: Namespace) -> None:
     models = [load_aligned(source) for source in args.models]
     samples = _samples(args, models[0])
     classes = _classes(args, models, samples)
-    level = args.level or next(
-        level for level in FINEST_FIRST if all(level in trained.model.alignment.levels for trained in models)
-    )
+    level = args.level or models[0].model.loss_scales[0]
     rows = []
     for sample in samples:
         masks = None if sample.label is None else np.stack([sample.label == index for index in classes])

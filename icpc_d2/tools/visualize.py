@@ -35,7 +35,9 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     _add_pictures(regions, 3)
     _add_classes(regions, 5)
     regions.add_argument(
-        "--level", default="", help="res5, res4, res3 or res2: stride 32, 16, 8, 4; default: the finest"
+        "--level",
+        default="",
+        help="res5, res4, res3 or res2: stride 32, 16, 8, 4; default: the one that the losses supervise",
     )
 
     tsne = _add(commands, "tsne", figures.tsne, "t-SNE of image and text embeddings (Figure 3)")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
+from matplotlib.patheffects import withStroke
 
 from icpc_d2.visualization.figure import FAINT, picture_axes, saved_figure
 
@@ -63,7 +64,8 @@ def draw_regions(path: str | Path, rows: Sequence[Regions], names: Sequence[str]
 def _draw_map(axes: Axes, scores: np.ndarray, mask: np.ndarray | None, limits: tuple[float, float]) -> AxesImage:
     heat = axes.imshow(scores, cmap=COLOR_MAP, vmin=limits[0], vmax=limits[1])
     if mask is not None and mask.any():
-        axes.contour(mask, levels=[0.5], colors="white", linewidths=1.0)
+        halo = [withStroke(linewidth=2.2, foreground="black")]
+        axes.contour(mask, levels=[0.5], colors="white", linewidths=1.0, path_effects=halo)
     elif mask is not None:
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.8}
         axes.text(0.5, 0.04, "not in this picture", ha="center", fontsize=7, transform=axes.transAxes, bbox=box)

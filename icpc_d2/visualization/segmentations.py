@@ -15,7 +15,9 @@ from icpc_d2.visualization.palette import Palette
 
 # Of a panel, in inches; classes that cover less than this share of a picture are not named in it.
 PANEL_WIDTH = 3.0
-MIN_SHARE = 0.004
+MIN_SHARE = 0.01
+# Names nearer to a side than this share of the width begin or end there, so that none is cut off.
+EDGE = 0.15
 
 
 class Segmented(NamedTuple):
@@ -78,4 +80,6 @@ def _write_names(axes: Axes, labels: np.ndarray, palette: Palette) -> None:
     valid = np.where(labels == palette.ignore_label, -1, labels)
     for index, (x, y) in label_points(valid, len(palette.names)).items():
         effects = [withStroke(linewidth=2.5, foreground="white")]
-        axes.text(x, y, palette.names[index], color=INK, ha="center", va="center", fontsize=8, path_effects=effects)
+        place = x / labels.shape[1]
+        side = "left" if place < EDGE else "right" if place > 1 - EDGE else "center"
+        axes.text(x, y, palette.names[index], color=INK, ha=side, va="center", fontsize=8, path_effects=effects)
