@@ -112,8 +112,8 @@ def test_label_maps_of_some_classes(monkeypatch: pytest.MonkeyPatch, candidates:
     assert torch.equal(prediction.labels(candidates), wanted)
 
 
-@pytest.mark.parametrize("classes_at_once", [1, 99])
-def test_averages_are_of_probabilities(monkeypatch: pytest.MonkeyPatch, classes_at_once: int) -> None:
+@pytest.mark.parametrize(("classes_at_once", "most"), [(1, 14), (16, 16), (99, 30)])
+def test_averages_are_of_probabilities(monkeypatch: pytest.MonkeyPatch, classes_at_once: int, most: int) -> None:
     """Views of several sizes, one by sliding window, one mirrored; logits so large that their exponentials overflow."""
     monkeypatch.setattr(inference, "CHUNK_BYTES", 4 * 97 * 131 * classes_at_once)
     small = whole_images(lambda images: 100 * predict_coarsely(images), torch.randn(1, 3, 64, 96), [(57, 79)])[0]
@@ -122,7 +122,12 @@ def test_averages_are_of_probabilities(monkeypatch: pytest.MonkeyPatch, classes_
     average = AveragedPrediction([View(views[0], mirrored=False), View(views[1], mirrored=True)])
     wanted = (views[0].logits().softmax(dim=0) + views[1].logits().softmax(dim=0).flip(2)) / 2
     torch.testing.assert_close(average.scores(), wanted)
-    assert torch.equal(average.labels(), average.scores().argmax(dim=0))
+    labels = average.scores().argmax(dim=0)
+    asked = []
+    logits = Prediction.logits
+    monkeypatch.setattr(Prediction, "logits", lambda self, classes: asked.append(classes) or logits(self, classes))
+    assert torch.equal(AveragedPrediction(average.views).labels(), labels)
+    assert max(classes.stop - classes.start for classes in asked) == most, "never more classes at full size at once"
 
 
 def test_the_first_of_equal_classes_wins() -> None:
@@ -141,33 +146,27 @@ def test_label_maps_of_half_precision_logits() -> None:
 
 MEMORY = """
 import torch
-from icpc_d2.modeling.inference import AveragedPrediction, Prediction, View, sliding_windows, whole_images
+from icpc_d2.modeling.inference import Prediction, sliding_windows, whole_images
 
-s = {shrink}
-coarse = torch.randn(1, 847, 128 // s, 256 // s)
+coarse = torch.randn(1, 847, 128, 256)
 start()
 if {sliding}:
-    image = torch.zeros(3, 512 // s, 1024 // s)
-    predict = lambda images: coarse[..., : 128 // s].expand(len(images), -1, -1, -1)
-    windows = sliding_windows(predict, image, 512 // s, 341 // s, 4, 32)
+    image = torch.zeros(3, 512, 1024)
+    windows = sliding_windows(lambda images: coarse[..., :128].expand(len(images), -1, -1, -1), image, 512, 341, 4, 32)
 else:
-    (windows,) = whole_images(lambda images: coarse, torch.zeros(1, 3, 512 // s, 1024 // s), [(512 // s, 1024 // s)])
-prediction = Prediction(windows, (512 // s, 1024 // s), (1024 // s, 2048 // s))
-if {averaged}:
-    prediction = AveragedPrediction([View(prediction, False), View(prediction, True)])
+    (windows,) = whole_images(lambda images: coarse, torch.zeros(1, 3, 512, 1024), [(512, 1024)])
+prediction = Prediction(windows, (512, 1024), (1024, 2048))
 {answer}
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sliding", "averaged"), [(True, False), (False, False), (True, True)])
-def test_peak_memory_is_below_a_quarter_of_full_logits(sliding: bool, averaged: bool) -> None:
-    shrink = 2 if averaged else 1
-    full_logits = 847 * 1024 * 2048 * 4 / 2**20 / shrink**2
-    program = {"sliding": sliding, "averaged": averaged, "shrink": shrink}
-    assert peak_growth(MEMORY.format(answer="prediction.labels()", **program)) <= full_logits / 4
+@pytest.mark.parametrize("sliding", [True, False])
+def test_peak_memory_is_below_a_quarter_of_full_logits(sliding: bool) -> None:
+    full_logits = 847 * 1024 * 2048 * 4 / 2**20
+    assert peak_growth(MEMORY.format(sliding=sliding, answer="prediction.labels()")) <= full_logits / 4
     # The same measure sees the full logits of a tenth of the classes.
-    assert peak_growth(MEMORY.format(answer="prediction.scores(slice(0, 85))", **program)) >= full_logits / 10
+    assert peak_growth(MEMORY.format(sliding=sliding, answer="prediction.logits(slice(0, 85))")) >= full_logits / 10
 
 
 @pytest.mark.parametrize("options", [(), ("TEST.SLIDING_WINDOW.SIZE", 64, "TEST.SLIDING_WINDOW.STRIDE", 48)])
