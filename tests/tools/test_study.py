@@ -12,6 +12,7 @@ from icpc_d2.config_files import get_config_file
 from icpc_d2.tools import study
 from icpc_d2.tools.building import load_config
 from icpc_d2.tools.study_plan import read_study
+from tests.test_train_net import datasets  # noqa: F401  (a fixture)
 
 # Ten times the seed plus the learning rate is its mIoU. It notes its starts, fails if a file tells it to, and hangs
 # likewise.
@@ -194,3 +195,35 @@ def test_the_configs_of_the_camvid_study_differ_in_the_method_alone() -> None:
         "M.S.": ("coop", False, True),
         "I.C. + C.L. + M.S.": ("icpc", True, True),
     }
+
+
+@pytest.mark.slow
+def test_a_study_with_the_real_script(
+    datasets: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Interrupted between two of its checkpoints, and started again."""
+    options = (
+        "SOLVER.MAX_ITER 4 SOLVER.CHECKPOINT_PERIOD 2 TEST.EVAL_PERIOD 2 SOLVER.IMS_PER_BATCH 2 INPUT.MIN_SIZE_TEST 48"
+    )
+    options += " INPUT.MIN_SIZE_TRAIN (64,) INPUT.CROP.SIZE (64,64)"
+    content = {"configs": {"C.L.": get_config_file("camvid/study/cl.yaml")}, "seeds": [3], "options": options.split()}
+    (tmp_path / "study.yaml").write_text(json.dumps(content))  # which is YAML, too
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(datasets))
+    folder = tmp_path / "out" / "c_l" / "seed_3"
+
+    def interrupt(seconds: float) -> None:
+        time.sleep(seconds)
+        if (folder / "results.json").is_file():
+            raise KeyboardInterrupt
+
+    arguments = [str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out")]
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
+        with pytest.raises(KeyboardInterrupt):
+            study.main(arguments)
+    assert study.main(arguments) == 0
+    assert "Starting training from iteration 2" in (folder / "log.txt").read_text()
+    results = json.loads((tmp_path / "out" / "results.json").read_text())["results"]["C.L."]
+    assert results["seeds"] == {"3": json.loads((folder / "results.json").read_text())["mIoU"]}
