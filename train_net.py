@@ -6,28 +6,33 @@
     python train_net.py --config-file configs/ade20k/icpc_R50.yaml --eval-only MODEL.WEIGHTS output/model_final.pth
 
 ``KEY VALUE`` pairs at the end change the config. Without a GPU, ``--num-gpus N`` starts N processes on the CPU.
+docs/distributed.md says how torchrun or SLURM start the processes.
 """
 
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from detectron2.engine import default_argument_parser, launch
+from detectron2.engine import default_argument_parser
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
 import icpc_d2  # noqa: F401  registers data sets, backbones and the meta-architecture
 from icpc_d2.checkpoint import ICPCCheckpointer
-from icpc_d2.engine import Trainer, setup
+from icpc_d2.engine import Trainer, launch, setup
 
 
 def main(args: Namespace) -> dict | None:
-    """Run one process of a training or an evaluation.
+    """Run one process of a training or an evaluation; leave with a sentence where the config cannot be.
 
     Returns:
         The evaluation's results, if there were any.
     """
-    cfg = setup(args)
+    try:
+        cfg = setup(args)
+    except (ValueError, OSError) as error:
+        sys.exit(f"train_net.py: {error}")
     if args.eval_only:
         model = Trainer.build_model(cfg)
         checkpointer = ICPCCheckpointer(model, cfg.OUTPUT_DIR, class_names=cfg.MODEL.CLASS_NAMES)
@@ -53,12 +58,4 @@ def parse_args(arguments: Sequence[str] | None = None) -> Namespace:
 
 
 if __name__ == "__main__":
-    args = parse_args()
-    launch(
-        main,
-        args.num_gpus,
-        num_machines=args.num_machines,
-        machine_rank=args.machine_rank,
-        dist_url=args.dist_url,
-        args=(args,),
-    )
+    launch(main, parse_args())

@@ -13,6 +13,10 @@ def add_icpc_config(cfg: CN) -> None:
     _add_input_config(cfg)
     _add_solver_config(cfg)
     _add_test_config(cfg)
+    cfg.WANDB = CN()
+    # Project of Weights & Biases that a training is reported to by its library, which `pip install wandb` brings;
+    # empty: none.
+    cfg.WANDB.PROJECT = ""
 
 
 def _add_model_config(cfg: CN) -> None:
@@ -145,6 +149,10 @@ def _add_solver_config(cfg: CN) -> None:
     cfg.SOLVER.AMP.PRECISION = "float16"
     # The best checkpoint by this metric of the evaluator is kept; empty: none.
     cfg.SOLVER.BEST_METRIC = "sem_seg/mIoU"
+    # Checkpoints to continue from that are kept, the newest ones; 0: all. The final and the best one stay anyway.
+    cfg.SOLVER.CHECKPOINTS_KEPT = 3
+    # So many iterations of a training may be left out because a loss is NaN or infinite; one more ends it.
+    cfg.SOLVER.SKIP_NON_FINITE = 0
 
 
 def _add_test_config(cfg: CN) -> None:

@@ -12,6 +12,7 @@ from multiprocessing import Value
 from typing import Any
 
 import numpy as np
+import torch
 from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import RandomSubsetTrainingSampler, TrainingSampler
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -131,6 +132,8 @@ def build_train_loader(samples: TrainingSamples, draws: Draws, batch_size: int, 
         num_workers=num_workers,
         collate_fn=trivial_batch_collator,
         drop_last=True,
+        # Seeds the workers. Without one of its own, starting the loader would draw from the model's random numbers.
+        generator=torch.Generator(),
     )
 
 

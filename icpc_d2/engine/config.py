@@ -2,23 +2,35 @@
 
 import logging
 from argparse import Namespace
+from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from icpc_d2.config import add_icpc_config
-from icpc_d2.data.folders import register_folders
+from icpc_d2.engine.config_checks import check_datasets, check_ranges, check_weights
+from icpc_d2.engine.config_file import load_config
+from icpc_d2.engine.output_folder import OutputFolder
+from icpc_d2.engine.provenance import write_start
+from icpc_d2.engine.seeding import resolve_seed
 from icpc_d2.evaluation.build import build_shared_classes
 from icpc_d2.modeling.class_names import get_class_names
 
 logger = logging.getLogger(__name__)
 
 # Every key whose value is the name of a normalization.
-NORM_KEYS = ("MODEL.SEM_SEG_HEAD.NORM", "MODEL.FPN.NORM", "MODEL.CLIP.VIT_NORM", "MODEL.RESNETS.NORM")
+NORM_KEYS = (
+    "MODEL.SEM_SEG_HEAD.NORM",
+    "MODEL.FPN.NORM",
+    "MODEL.CLIP.VIT_NORM",
+    "MODEL.CLIP.RESNET_NORM",
+    "MODEL.RESNETS.NORM",
+)
+
+PRECISIONS = ("float16", "bfloat16")
 
 
 def setup(args: Namespace) -> CfgNode:
@@ -31,20 +43,35 @@ def setup(args: Namespace) -> CfgNode:
         The frozen config.
 
     Raises:
+        ConfigError: a key or a value is wrong, or something that it names is not there.
         ValueError: class names, class count and data sets contradict each other.
+        OSError: the output folder cannot be written, or holds another training.
     """
-    cfg = get_cfg()
-    add_icpc_config(cfg)
-    cfg.merge_from_file(args.config_file)
-    cfg.merge_from_list(args.opts)
+    cfg = load_config(args.config_file, args.opts)
+    check_ranges(cfg)
+    resume, is_train = getattr(args, "resume", False), not getattr(args, "eval_only", False)
+    if not resume:
+        check_weights(cfg)
+    if comm.is_main_process():
+        folder = OutputFolder(Path(cfg.OUTPUT_DIR))
+        folder.check_writable()
+        # Before anything of another training is written over.
+        if is_train:
+            folder.refuse_other_training()
+        if is_train and not resume:
+            folder.refuse_earlier_training()
     # Detectron2 opens its own logs later; ours must be open before the notices below.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="icpc_d2")
     resolve_device(cfg)
+    resolve_precision(cfg)
     resolve_norms(cfg, comm.get_world_size())
-    register_folders((*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST))
+    resolve_seed(cfg, resume)
+    check_datasets(cfg, is_train)
     resolve_classes(cfg)
     cfg.freeze()
     default_setup(cfg, args)
+    if is_train:
+        write_start(cfg)
     return cfg
 
 
@@ -53,9 +80,19 @@ def resolve_device(cfg: CfgNode) -> None:
     if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
         logger.warning(f"MODEL.DEVICE is '{cfg.MODEL.DEVICE}' but torch finds no GPU: running on the CPU.")
         cfg.MODEL.DEVICE = "cpu"
-    if cfg.MODEL.DEVICE == "cpu" and cfg.SOLVER.AMP.ENABLED:
-        logger.warning("SOLVER.AMP.ENABLED needs a GPU: training in float32.")
-        cfg.SOLVER.AMP.ENABLED = False
+
+
+def resolve_precision(cfg: CfgNode) -> None:
+    """Train in bfloat16, in place and with a notice, where mixed precision in float16 is asked for on a CPU.
+
+    Raises:
+        ValueError: ``SOLVER.AMP.PRECISION`` is unknown.
+    """
+    if cfg.SOLVER.AMP.PRECISION not in PRECISIONS:
+        raise ValueError(f"SOLVER.AMP.PRECISION is {cfg.SOLVER.AMP.PRECISION!r}; it can be one of {PRECISIONS}.")
+    if cfg.MODEL.DEVICE == "cpu" and cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.PRECISION == "float16":
+        logger.warning("SOLVER.AMP.PRECISION 'float16' is for GPUs: training in bfloat16 on the CPU.")
+        cfg.SOLVER.AMP.PRECISION = "bfloat16"
 
 
 def resolve_norms(cfg: CfgNode, num_processes: int) -> None:

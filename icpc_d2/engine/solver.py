@@ -1,13 +1,18 @@
-"""Optimizer and learning rate of the paper's recipe, which is DenseCLIP's."""
+"""Optimizer and learning rate of the paper's recipe, which is DenseCLIP's, and how its batch is shared out."""
+
+import logging
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer
 from detectron2.solver import LRMultiplier, WarmupParamScheduler, get_default_optimizer_params
 from detectron2.solver import build_lr_scheduler as build_detectron2_lr_scheduler
 from detectron2.solver.build import maybe_add_gradient_clipping
 from fvcore.common.param_scheduler import PolynomialDecayParamScheduler
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
+
+logger = logging.getLogger(__name__)
 
 POLY = "WarmupPolyLR"
 
@@ -82,3 +87,53 @@ class PolySchedule(PolynomialDecayParamScheduler):
         """The multiplier at this share of the training."""
         # A run resumed with a smaller MAX_ITER asks beyond 1, where the power of a negative number is complex.
         return super().__call__(min(where, 1.0)) + self._end_value
+
+
+def scale_to_processes(cfg: CfgNode, num_processes: int) -> CfgNode:
+    """Keep the images per process of a config that was made for ``SOLVER.REFERENCE_WORLD_SIZE`` processes.
+
+    As Detectron2 does it: batch and learning rate grow with the processes, and all counts of iterations shrink. Here
+    the rate that the poly decay ends at grows too, and a notice says what has changed.
+
+    Returns:
+        `cfg` itself where nothing changes.
+
+    Raises:
+        ValueError: ``SOLVER.IMS_PER_BATCH`` cannot be shared out among the reference number of processes.
+    """
+    reference = cfg.SOLVER.REFERENCE_WORLD_SIZE
+    if reference in (0, num_processes):
+        return cfg
+    if reference < 0 or cfg.SOLVER.IMS_PER_BATCH % reference:
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}; wanted a multiple of SOLVER.REFERENCE_WORLD_SIZE, "
+            f"which is {reference}. 0 switches the scaling off."
+        )
+    scaled = DefaultTrainer.auto_scale_workers(cfg, num_processes)
+    scaled.defrost()
+    scaled.SOLVER.POLY_END_LR *= num_processes / reference
+    if cfg.is_frozen():
+        scaled.freeze()
+    keys = ("IMS_PER_BATCH", "BASE_LR", "POLY_END_LR", "MAX_ITER", "WARMUP_ITERS", "CHECKPOINT_PERIOD")
+    changes = ", ".join(f"{key} {cfg.SOLVER[key]:g} -> {scaled.SOLVER[key]:g}" for key in keys)
+    logger.warning(
+        f"SOLVER.REFERENCE_WORLD_SIZE is {reference}, and there are {num_processes} process(es): {changes}, "
+        f"TEST.EVAL_PERIOD {cfg.TEST.EVAL_PERIOD} -> {scaled.TEST.EVAL_PERIOD}. SOLVER.ACCUMULATE {reference} in one "
+        "process would keep the batch instead."
+    )
+    return scaled
+
+
+def images_at_once(cfg: CfgNode, num_processes: int) -> int:
+    """Images of one process in one forward pass of the training.
+
+    Raises:
+        ValueError: the batch cannot be shared out.
+    """
+    batch_size, accumulate = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.ACCUMULATE
+    if accumulate < 1 or batch_size < 1 or batch_size % (num_processes * accumulate):
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH is {batch_size}; wanted a multiple of the number of processes, {num_processes}, "
+            f"times SOLVER.ACCUMULATE, which is {accumulate} and must be 1 or more."
+        )
+    return batch_size // (num_processes * accumulate)

@@ -4,11 +4,12 @@ import logging
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterable
+from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
-from detectron2.engine import AMPTrainer, DefaultTrainer, HookBase, SimpleTrainer, TrainerBase, create_ddp_model
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from torch import nn
@@ -18,9 +19,17 @@ from torch.optim.lr_scheduler import LRScheduler
 from icpc_d2.checkpoint import ICPCCheckpointer, WeightsCheckpointer, load_text_encoder
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.loader import Draws, TrainingSamples, build_sampler, build_train_loader
+from icpc_d2.engine.guards import add_guards
 from icpc_d2.engine.hooks import BestCheckpointer
 from icpc_d2.engine.label_maps import as_evaluated
-from icpc_d2.engine.solver import build_lr_scheduler, build_optimizer
+from icpc_d2.engine.model import distribute, prepare, share_buffers
+from icpc_d2.engine.monitor import add_monitors
+from icpc_d2.engine.non_finite import StepSkippedError
+from icpc_d2.engine.output_folder import OutputFolder
+from icpc_d2.engine.provenance import describe_run
+from icpc_d2.engine.solver import build_lr_scheduler, build_optimizer, images_at_once, scale_to_processes
+from icpc_d2.engine.step import build_step
+from icpc_d2.engine.stopping import Batches, StopOnSignal
 from icpc_d2.evaluation import build_evaluator, results_table, write_results
 
 logger = logging.getLogger(__name__)
@@ -36,10 +45,11 @@ class Trainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode) -> None:
         # DefaultTrainer's constructor cannot build a distributed model on the CPU, nor use another checkpointer.
         TrainerBase.__init__(self)
-        cfg = self.auto_scale_workers(cfg, comm.get_world_size())
+        cfg = scale_to_processes(cfg, comm.get_world_size())
         model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
-        loader = self.build_train_loader(cfg)
+        self._stop = StopOnSignal()
+        loader = Batches(self.build_train_loader(cfg), self._stop)
         self._trainer = build_step(cfg, distribute(model), loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = ICPCCheckpointer(
@@ -51,7 +61,7 @@ class Trainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def build_hooks(self) -> list[HookBase | None]:
-        """Detectron2's hooks, and the best checkpoint after each evaluation."""
+        """Detectron2's hooks, the best checkpoint after each evaluation, and what makes the training survive."""
         hooks = super().build_hooks()
         if comm.is_main_process() and self.cfg.SOLVER.BEST_METRIC and self.cfg.DATASETS.TEST:
             metric = self.cfg.SOLVER.BEST_METRIC
@@ -63,13 +73,40 @@ class Trainer(DefaultTrainer):
             )
             # Between evaluation and the writers, which come last.
             hooks.insert(-1, BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric))
+        add_guards(self.cfg, self, self._stop, hooks)
+        if comm.is_main_process():
+            add_monitors(self.cfg, self, hooks)
         return hooks
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Detectron2's, after loading the text encoder where it has weights of its own."""
+        """Detectron2's, after loading the text encoder where it has weights of its own; data go on where they were.
+
+        Raises:
+            FileExistsError: a new training would write over the checkpoints of another.
+        """
+        if not resume:
+            OutputFolder(Path(self.cfg.OUTPUT_DIR)).refuse_earlier_training()
         if not (resume and self.checkpointer.has_checkpoint()):
             load_text_encoder(self.checkpointer.model, self.cfg.MODEL.TEXT_ENCODER.WEIGHTS)
         super().resume_or_load(resume)
+        self._trainer.data_loader.skip(self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size())
+
+    def run_step(self) -> None:
+        """Detectron2's, but for gradients that must not be used."""
+        try:
+            super().run_step()
+        except StepSkippedError:
+            self._trainer.grad_scaler.update()
+
+    def after_train(self) -> None:
+        """Detectron2's; where a run is resumed that was at its end already, it counts one iteration too many."""
+        self.iter = min(self.iter, self.max_iter)
+        super().after_train()
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """Detectron2's, made ready by :func:`icpc_d2.engine.model.prepare`."""
+        return prepare(cfg, super().build_model(cfg))
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -83,19 +120,14 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict]]:
-        """Endless batches of ``SOLVER.IMS_PER_BATCH / processes`` training samples of our mapper."""
+        """Endless batches of ``SOLVER.IMS_PER_BATCH / processes / ACCUMULATE`` training samples of our mapper."""
         dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), seed, cfg.INPUT.ON_BAD_FILE)
         sampler = build_sampler(
             cfg.DATALOADER.SAMPLER_TRAIN, len(dicts), seed, cfg.DATALOADER.get("RANDOM_SUBSET_RATIO", 1.0)
         )
-        batch_size, rest = divmod(cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size())
-        if rest:
-            raise ValueError(
-                f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}; wanted a multiple of the number of processes, "
-                f"{comm.get_world_size()}."
-            )
+        batch_size = images_at_once(cfg, comm.get_world_size())
         draws = Draws(sampler, comm.get_rank(), comm.get_world_size())
         return build_train_loader(samples, draws, batch_size, cfg.DATALOADER.NUM_WORKERS)
 
@@ -123,31 +155,6 @@ class Trainer(DefaultTrainer):
         inner = model.module if isinstance(model, DistributedDataParallel) else model
         results = super().test(cfg, as_evaluated(cfg, inner), evaluators)
         if comm.is_main_process() and results:
-            path = write_results(results, cfg.OUTPUT_DIR)
+            path = write_results(results, cfg.OUTPUT_DIR, describe_run(cfg))
             logger.info(f"Results, also in {path}:\n{results_table(results)}")
         return results
-
-
-def build_step(
-    cfg: CfgNode, model: nn.Module, loader: Iterable[list[dict]], optimizer: torch.optim.Optimizer
-) -> SimpleTrainer:
-    """What runs a single iteration. The place for mixed precision and gradient accumulation."""
-    step = AMPTrainer if cfg.SOLVER.AMP.ENABLED else SimpleTrainer
-    return step(model=model, data_loader=loader, optimizer=optimizer)
-
-
-def distribute(model: nn.Module) -> nn.Module:
-    """Wrap the model for several processes, on GPUs or on the CPU; one process gets it back unchanged."""
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    return create_ddp_model(model, broadcast_buffers=False, device_ids=None if on_cpu else [comm.get_local_rank()])
-
-
-def share_buffers(model: nn.Module) -> None:
-    """Give all processes the main one's buffers, which are those that checkpoints hold.
-
-    BatchNorm's running statistics differ between processes; evaluating with them would give another figure than the
-    saved model does.
-    """
-    if comm.get_world_size() > 1:
-        for buffer in model.buffers():
-            torch.distributed.broadcast(buffer, src=0)

@@ -9,7 +9,15 @@ from torch import nn
 import icpc_d2  # noqa: F401  registers the models
 from icpc_d2.config import add_icpc_config
 from icpc_d2.engine.config import resolve_norms
-from icpc_d2.engine.solver import PolySchedule, build_lr_scheduler, build_optimizer, is_image_backbone
+from icpc_d2.engine.solver import (
+    PolySchedule,
+    build_lr_scheduler,
+    build_optimizer,
+    images_at_once,
+    is_image_backbone,
+    scale_to_processes,
+)
+from icpc_d2.engine.solver import logger as solver_logger
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
@@ -119,3 +127,47 @@ def test_detectron2s_schedules_still_work() -> None:
 
 def test_the_schedule_stays_at_its_end() -> None:
     assert PolySchedule(0.9, 0.01)(1.5) == PolySchedule(0.9, 0.01)(1.0) == pytest.approx(0.01)
+
+
+def test_fewer_processes_than_the_reference_train_longer_at_a_lower_rate(caplog: pytest.LogCaptureFixture) -> None:
+    cfg = make_cfg("ade20k/icpc_R50.yaml", "SOLVER.REFERENCE_WORLD_SIZE", 8)
+    cfg.freeze()
+    solver_logger.addHandler(caplog.handler)  # Detectron2's loggers do not pass on what they get
+    try:
+        scaled = scale_to_processes(cfg, 2)
+    finally:
+        solver_logger.removeHandler(caplog.handler)
+    solver = scaled.SOLVER
+    assert (solver.IMS_PER_BATCH, solver.MAX_ITER, solver.WARMUP_ITERS) == (8, 320000, 6000)
+    assert pytest.approx(2.5e-5) == solver.BASE_LR
+    assert pytest.approx(2.5e-7) == solver.POLY_END_LR
+    assert images_at_once(scaled, 2) == images_at_once(cfg, 8) == 4
+    assert "IMS_PER_BATCH 32 -> 8, BASE_LR 0.0001 -> 2.5e-05" in caplog.text
+    assert (cfg.SOLVER.IMS_PER_BATCH, cfg.is_frozen(), scaled.is_frozen()) == (32, True, True)
+
+
+def test_the_reference_itself_and_no_reference_change_nothing() -> None:
+    cfg = make_cfg("", "SOLVER.REFERENCE_WORLD_SIZE", 4)
+    assert scale_to_processes(cfg, 4) is cfg
+    cfg.SOLVER.REFERENCE_WORLD_SIZE = 0
+    assert scale_to_processes(cfg, 3) is cfg
+
+
+def test_a_reference_that_does_not_divide_the_batch_is_refused() -> None:
+    cfg = make_cfg("", "SOLVER.REFERENCE_WORLD_SIZE", 3, "SOLVER.IMS_PER_BATCH", 16)
+    with pytest.raises(ValueError, match=r"IMS_PER_BATCH is 16; wanted a multiple of SOLVER\.REFERENCE_WORLD_SIZE"):
+        scale_to_processes(cfg, 2)
+
+
+@pytest.mark.parametrize("num_gpus", [8, 4, 1])
+def test_recipes_take_the_batch_of_the_paper_four_images_at_a_time(num_gpus: int) -> None:
+    paper, recipe = make_cfg("ade20k/icpc_R50.yaml"), make_cfg(f"ade20k/recipes/icpc_R50_gpus_{num_gpus}.yaml")
+    assert images_at_once(recipe, num_gpus) == 4
+    assert recipe.SOLVER.IMS_PER_BATCH == 32
+    for key in ("OUTPUT_DIR", "MODEL.CHANNELS_LAST", "SOLVER.ACCUMULATE", "SOLVER.AMP"):
+        *path, name = key.split(".")
+        of_paper, of_recipe = paper, recipe
+        for part in path:
+            of_paper, of_recipe = of_paper[part], of_recipe[part]
+        of_recipe[name] = of_paper[name]
+    assert recipe == paper

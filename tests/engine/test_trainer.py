@@ -3,7 +3,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.events import EventStorage
@@ -14,7 +13,6 @@ from icpc_d2.checkpoint import WeightsCheckpointer
 from icpc_d2.config import add_icpc_config
 from icpc_d2.engine import Trainer
 from icpc_d2.engine.hooks import BestCheckpointer
-from icpc_d2.engine.trainer import distribute, share_buffers
 
 
 def evaluated(
@@ -104,6 +102,25 @@ def test_the_seed_orders_the_data(cfg: CfgNode) -> None:
     assert len({tuple(first_files(cfg)) for _ in range(4)}) > 1
 
 
+def test_samples_bring_a_seed_that_only_their_draw_decides(cfg: CfgNode) -> None:
+    def seeds(**keys: int) -> list[int]:
+        cfg.SOLVER.update(keys)
+        loader = iter(Trainer.build_train_loader(cfg))
+        return [sample["seed"] for _ in range(8 * cfg.SOLVER.ACCUMULATE) for sample in next(loader)]
+
+    cfg.SEED = 3
+    at_once = seeds()
+    assert len(set(at_once)) == 32
+    assert seeds(ACCUMULATE=2) == at_once
+
+
+@pytest.mark.parametrize("keys", [{"ACCUMULATE": 3}, {"ACCUMULATE": 0}, {"IMS_PER_BATCH": 0}])
+def test_batches_that_cannot_be_shared_out_are_refused(cfg: CfgNode, keys: dict[str, int]) -> None:
+    cfg.SOLVER.update(keys)
+    with pytest.raises(ValueError, match=r"IMS_PER_BATCH is \d; wanted a multiple .* SOLVER\.ACCUMULATE, which is \d"):
+        Trainer.build_train_loader(cfg)
+
+
 def test_other_samplers_of_detectron2_work(cfg: CfgNode) -> None:
     cfg.DATALOADER.SAMPLER_TRAIN = "RandomSubsetTrainingSampler"
     cfg.DATALOADER.RANDOM_SUBSET_RATIO = 0.2
@@ -114,10 +131,3 @@ def test_testing_shows_each_picture_once(cfg: CfgNode) -> None:
     found = [sample["file_name"] for batch in Trainer.build_test_loader(cfg, cfg.DATASETS.TEST[0]) for sample in batch]
     assert found == sorted(set(found))
     assert len(found) == 20
-
-
-def test_a_single_process_keeps_its_model() -> None:
-    model = nn.BatchNorm2d(2)
-    assert distribute(model) is model
-    share_buffers(model)
-    torch.testing.assert_close(model.running_mean, torch.zeros(2))

@@ -1,0 +1,181 @@
+"""One step of the optimizer over a batch that is processed in parts: by several processes, one after another in each.
+
+The gradient is that of the whole batch in one forward pass, but for what BatchNorm without synchronization and dropout
+make of the parts, and for the contrastive loss unless it is gathered.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import SimpleTrainer
+from detectron2.utils import comm
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from icpc_d2.evaluation.sem_seg import IGNORE_16_BIT
+from icpc_d2.modeling.losses import Candidates
+
+# Losses that are means over labelled pixels, of ICPC and of Detectron2's SemanticSegmentor.
+PIXEL_MEANS = ("loss_sem_seg", "loss_align")
+
+
+def build_step(
+    cfg: CfgNode, model: nn.Module, loader: Iterable[list[dict]], optimizer: torch.optim.Optimizer
+) -> "Step":
+    """Build what runs a single iteration by ``SOLVER.ACCUMULATE`` and ``SOLVER.AMP``.
+
+    Args:
+        loader: gives ``IMS_PER_BATCH / processes / ACCUMULATE`` images at a time.
+    """
+    precision = getattr(torch, cfg.SOLVER.AMP.PRECISION) if cfg.SOLVER.AMP.ENABLED else None
+    ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
+    return Step(model, loader, optimizer, cfg.SOLVER.ACCUMULATE, precision, ignore_value)
+
+
+class Step(SimpleTrainer):
+    """Detectron2's trainer of one iteration, with gradient accumulation and mixed precision on any device.
+
+    Attributes:
+        batches: what this process has seen in the present iteration, a list of samples for each forward pass.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data_loader: Iterable[list[dict[str, Any]]],
+        optimizer: torch.optim.Optimizer,
+        accumulate: int = 1,
+        precision: torch.dtype | None = None,
+        ignore_value: int = 255,
+    ) -> None:
+        """
+        Args:
+            model: returns losses by name; maybe wrapped for several processes.
+            accumulate: forward passes a step.
+            precision: torch.float16 (losses are scaled) or torch.bfloat16 of autocast; None: the model's own.
+            ignore_value: label of pixels that have no class.
+        """
+        super().__init__(model=model, data_loader=data_loader, optimizer=optimizer)
+        self.accumulate = accumulate
+        self.precision = precision
+        self.ignore_value = ignore_value
+        self.batches: list[list[dict[str, Any]]] = []
+        self.device = next(model.parameters()).device
+        self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
+        self._inner = model.module if isinstance(model, DistributedDataParallel) else model
+
+    def run_step(self) -> None:
+        """Forward and backward passes over the next `accumulate` batches of the loader, then the optimizer."""
+        start = time.perf_counter()
+        self.batches = [next(self._data_loader_iter) for _ in range(self.accumulate)]
+        data_time = time.perf_counter() - start
+        self.optimizer.zero_grad()
+        losses = self.backward()
+        # Here, so that hooks, and an optimizer that clips, see the gradient itself.
+        self.grad_scaler.unscale_(self.optimizer)
+        self.after_backward()
+        self._write_metrics(losses, data_time)
+        self.grad_scaler.step(self.optimizer)
+        self.grad_scaler.update()
+
+    def backward(self) -> dict[str, Tensor]:
+        """Add the gradients of all `batches`.
+
+        Returns:
+            The losses by name, of which the mean over processes is that of the whole batch.
+        """
+        weights = self.pixel_weights()
+        gathers = self.accumulate > 1 and getattr(self._inner, "contrastive_loss", None) is not None
+        if gathers and self._inner.contrastive_loss.gather:
+            return self._backward_of_gathered(weights)
+        return _mean([self._backward(index, weights[index]) for index in range(self.accumulate)])
+
+    def pixel_weights(self) -> Tensor:
+        """Weights of means over the pixels of each batch, (accumulate,), whose mean over all parts of the batch is 1.
+
+        They make the mean of the parts' means the mean over all labelled pixels of the batch.
+        """
+        num_parts = self.accumulate * comm.get_world_size()
+        if num_parts == 1:
+            return torch.ones(1, device=self.device)
+        counts = torch.tensor([sum(map(self._num_labelled, batch)) for batch in self.batches], device=self.device)
+        total = counts.sum()
+        if comm.get_world_size() > 1:
+            torch.distributed.all_reduce(total)
+        return (counts * num_parts / total.clamp(min=1)).float()
+
+    def state_dict(self) -> dict[str, Any]:
+        """As Detectron2's, with the scale of the losses in float16."""
+        return super().state_dict() | ({"grad_scaler": self.grad_scaler.state_dict()} if self._is_scaled else {})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load what :meth:`state_dict` gave, also that of a training in another precision."""
+        super().load_state_dict(state_dict)
+        if self._is_scaled and state_dict.get("grad_scaler"):
+            self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+
+    @property
+    def _is_scaled(self) -> bool:
+        return self.grad_scaler.is_enabled()
+
+    def _num_labelled(self, sample: dict[str, Any]) -> int:
+        labels = sample["sem_seg"]
+        return int(((labels != self.ignore_value) & (labels != IGNORE_16_BIT)).sum())
+
+    def _backward_of_gathered(self, weights: Tensor) -> dict[str, Tensor]:
+        """As :meth:`backward`, where the contrastive loss of each forward pass needs the points of all others.
+
+        A first pass without gradients finds the candidates; random numbers are the same in both passes.
+        """
+        seeds = torch.randint(2**31, (self.accumulate,)).tolist()
+        candidates = []
+        with buffers_kept(self._inner):
+            for seed, batch in zip(seeds, self.batches, strict=True):
+                with self._random(seed), self._autocast():
+                    candidates.append(self._inner.candidates(batch))
+        losses = []
+        for index, seed in enumerate(seeds):
+            with self._random(seed):
+                others = [*candidates[:index], *candidates[index + 1 :]]
+                losses.append(self._backward(index, weights[index], others))
+        return _mean(losses)
+
+    def _backward(self, index: int, pixel_weight: Tensor, *others: Sequence[Sequence[Candidates]]) -> dict[str, Tensor]:
+        """Add the gradient of one batch; processes exchange theirs at the last one."""
+        is_last = index + 1 == self.accumulate
+        wait = isinstance(self.model, DistributedDataParallel) and not is_last
+        with self.model.no_sync() if wait else nullcontext():
+            with self._autocast():
+                losses = self.model(self.batches[index], *others)
+            losses = {name: loss * pixel_weight if name in PIXEL_MEANS else loss for name, loss in losses.items()}
+            self.grad_scaler.scale(sum(losses.values()) / self.accumulate).backward()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _autocast(self) -> AbstractContextManager:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision is not None)
+
+    @contextmanager
+    def _random(self, seed: int) -> Iterator[None]:
+        """Random numbers of a stream of their own."""
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            yield
+
+
+@contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Undo what is done to a model's buffers inside, such as BatchNorm's running statistics."""
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            buffer.copy_(value)
+
+
+def _mean(losses: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
