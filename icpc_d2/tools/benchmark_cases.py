@@ -15,7 +15,7 @@ from icpc_d2.config_files import get_config_file
 from icpc_d2.modeling import build, clip
 from icpc_d2.modeling.losses import pixel_cross_entropy
 from icpc_d2.tools import reference
-from icpc_d2.tools.building import build_random, load_config
+from icpc_d2.tools.building import build_random, load_config, random_batch
 from icpc_d2.tools.measuring import Computation, Result
 
 
@@ -137,12 +137,7 @@ def _train_case(cfg: CfgNode, args: Namespace) -> Case:
     else:
         model = build_random(cfg)
         pair = [reference.make_reference(model), model]
-    num_classes, size = len(pair[1].class_tokens), args.size
-    # Labels in blocks, so that classes have points at every stride.
-    blocks = torch.randint(num_classes, (args.batch, size // 32, size // 32))
-    labels = blocks.repeat_interleave(32, 1).repeat_interleave(32, 2)
-    images = torch.randint(256, (args.batch, 3, size, size), dtype=torch.uint8)
-    batch = [{"image": image, "sem_seg": label} for image, label in zip(images, labels, strict=True)]
+    batch = random_batch(len(pair[1].class_tokens), args.batch, args.size)
 
     def compute(model: nn.Module) -> Result:
         torch.manual_seed(0)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import build_model
-from torch import nn
+from torch import Tensor, nn
 
 import icpc_d2
 from icpc_d2.data.class_list import read_class_list
@@ -54,6 +54,18 @@ def build_random(cfg: CfgNode, seed: int = 0) -> nn.Module:
     """Build the model of a config with random weights, in eval mode."""
     torch.manual_seed(seed)
     return build_model(cfg).eval()
+
+
+def random_batch(num_classes: int, count: int, size: int) -> list[dict[str, Tensor]]:
+    """Images of noise, and labels in blocks of 32 pixels, so that classes have points at every stride.
+
+    Args:
+        size: side of the images in pixels, a multiple of 32.
+    """
+    blocks = torch.randint(num_classes, (count, size // 32, size // 32))
+    labels = blocks.repeat_interleave(32, 1).repeat_interleave(32, 2)
+    images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8)
+    return [{"image": image, "sem_seg": label} for image, label in zip(images, labels, strict=True)]
 
 
 def build_on_meta(cfg: CfgNode) -> nn.Module:
