@@ -8,6 +8,7 @@ from detectron2.modeling import build_model
 
 from icpc_d2.checkpoint import load_text_encoder
 from tests.checkpoint.test_checkpointer import make_clip, make_model, save_as_openai
+from tests.faults.tiny_run import make_data, make_trainer
 from tests.modeling.conftest import make_cfg
 
 
@@ -53,3 +54,15 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
     torch.save(weights, tmp_path / "missing.pt")
     with pytest.raises(ValueError, match=r"MODEL\.TEXT_ENCODER\.WEIGHTS.*\n1 missing .*text_encoder\.ln_final\.weight"):
         load_text_encoder(make_model(), str(tmp_path / "missing.pt"))
+
+
+def test_a_training_starts_from_them_and_a_resumed_one_does_not(tmp_path: Path) -> None:
+    data, clip = make_data(tmp_path / "data"), make_clip("tiny-RN")
+    torch.save(clip.state_dict(), tmp_path / "clip.pt")
+    keys = {"MODEL__TEXT_ENCODER__WEIGHTS": str(tmp_path / "clip.pt"), "MODEL__WEIGHTS": ""}
+    trainer = make_trainer(data, tmp_path / "output", **keys)
+    assert torch.equal(trainer.model.text_encoder.text_projection, clip.text_projection)
+    trainer.checkpointer.save("model_0000000", iteration=0)
+    (tmp_path / "clip.pt").unlink()
+    resumed = make_trainer(data, tmp_path / "output", resume=True, **keys)
+    assert torch.equal(resumed.model.text_encoder.text_projection, clip.text_projection)
