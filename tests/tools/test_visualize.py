@@ -14,11 +14,11 @@ from open_clip import SimpleTokenizer
 from PIL import Image
 from torch.nn import functional as F
 
-from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.modeling.inspection import embeddings, nearest_words, score_maps
 from icpc_d2.tools.trained import dataset_samples, load_trained, split_title
 from icpc_d2.tools.visualize import main
 from tests.modeling.conftest import NAMES, make_cfg
+from tests.tiny_checkpoint import write_checkpoint
 from tests.visualization.conftest import assert_legible, drawn, texts  # noqa: F401  (drawn is a fixture)
 
 STATIC = ("MODEL.PROMPT.NAME", "coop", "MODEL.ALIGNMENT.MULTI_SCALE", False)
@@ -51,11 +51,7 @@ def models(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     for name, options in (("icpc", ()), ("coop", STATIC)):
         cfg = make_cfg("quickstart/icpc_tiny.yaml", "INPUT.MIN_SIZE_TEST", 64, "DATALOADER.NUM_WORKERS", 0, *options)
         cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (dataset,)
-        folder = tmp_path_factory.mktemp(name)
-        (folder / "config.yaml").write_text(cfg.dump())
-        torch.manual_seed(0)
-        ICPCCheckpointer(build_model(cfg), str(folder), class_names=NAMES).save("model_final")
-        found[name] = str(folder)
+        found[name] = str(write_checkpoint(tmp_path_factory.mktemp(name), cfg).parent)
     return found
 
 
