@@ -10,18 +10,14 @@ from typing import Any
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import build_model
 from torch import nn
 
-from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.folders import register_folders
 from icpc_d2.data.reading import read_image, read_label
-from icpc_d2.engine.config import resolve_norms
 from icpc_d2.evaluation.pictures import spread
 from icpc_d2.modeling import ICPC
-from icpc_d2.modeling.class_names import get_class_names
-from icpc_d2.predictor import best_device, read_config
+from icpc_d2.predictor import load_model
 from icpc_d2.visualization import Palette
 
 FINAL = "model_final.pth"
@@ -93,14 +89,8 @@ def load_trained(source: str) -> Trained:
         ValueError: weights and config do not fit.
     """
     title, path = split_title(source)
-    cfg = read_config(path / FINAL if path.is_dir() else path)
-    cfg.MODEL.DEVICE = best_device()
-    resolve_norms(cfg, num_processes=1)
-    names = cfg.MODEL.CLASS_NAMES = get_class_names(cfg)
-    cfg.freeze()
-    model = build_model(cfg).eval().requires_grad_(False)
-    ICPCCheckpointer(model, class_names=names).load(cfg.MODEL.WEIGHTS)
-    return Trained(title, cfg, model, names)
+    cfg, model = load_model(path / FINAL if path.is_dir() else path)
+    return Trained(title, cfg, model, list(cfg.MODEL.CLASS_NAMES))
 
 
 def load_aligned(source: str) -> Trained:
