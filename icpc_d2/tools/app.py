@@ -39,11 +39,11 @@ def serve(workbench: Workbench, host: str, port: int, examples: Path | None, mod
     Yields:
         The page's address.
     """
-    with tempfile.TemporaryDirectory(prefix="icpc_d2-app-") as folder:
-        os.environ |= SETTINGS | {"GRADIO_TEMP_DIR": folder}
+    pictures = find_examples(examples)
+    with tempfile.TemporaryDirectory(prefix="icpc_d2-app-") as folder, environment(GRADIO_TEMP_DIR=folder, **SETTINGS):
         from icpc_d2.tools import app_page
 
-        page = app_page.build_page(workbench, find_examples(examples) or write_examples(folder), model_name)
+        page = app_page.build_page(workbench, pictures or write_examples(folder), model_name)
         try:
             _, url, _ = page.launch(
                 server_name=host,
@@ -60,6 +60,19 @@ def serve(workbench: Workbench, host: str, port: int, examples: Path | None, mod
             yield url
         finally:
             page.close(verbose=False)
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Set environment variables until the context ends."""
+    before = {name: os.environ[name] for name in variables if name in os.environ}
+    os.environ |= variables
+    try:
+        yield
+    finally:
+        for name in variables:
+            del os.environ[name]
+        os.environ |= before
 
 
 def find_examples(folder: Path | None) -> list[Path]:

@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 
 import gradio as gr
 
+from icpc_d2.tools.app_texts import COMPARISON, choices, color_scale, describe, describe_comparison
 from icpc_d2.tools.uploads import UploadError
-from icpc_d2.tools.workbench import Answer, Workbench, region_map, shares, write_zip
+from icpc_d2.tools.workbench import Answer, Workbench, class_colors, region_map, shares, write_zip
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +34,20 @@ MESSAGE_SECONDS = 30
 WAITING = 64
 FONTS = ["system-ui", "sans-serif"]
 CSS = """
-.legend-item { color: var(--body-text-color); font-size: var(--text-md); }
-#status { font-size: var(--text-md); }
+.legend-item, .legend { font-size: var(--text-md); }
+.legend span { display: inline-block; margin-right: 1.2em; white-space: nowrap; }
+.legend i { display: inline-block; width: 1.6em; height: 1em; margin-right: .4em; vertical-align: -.1em; }
+.scale { display: flex; align-items: center; gap: .6em; font-size: var(--text-sm); }
+.scale i { flex: 1; height: .8em; }
+#header h1 { margin: 0; }
 """
 
 
 def theme() -> gr.themes.Base:
     """Colours and fonts; the fonts are those of the visitor's system."""
-    return gr.themes.Soft(primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"])
+    return gr.themes.Default(
+        primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]
+    )
 
 
 def build_page(workbench: Workbench, examples: Sequence[Path], model_name: str) -> gr.Blocks:
@@ -53,11 +60,11 @@ def build_page(workbench: Workbench, examples: Sequence[Path], model_name: str) 
     """
     actions = Actions(workbench)
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT // 6, KEPT), fill_width=True) as page:
-        gr.Markdown(f"# {TITLE}\n{html.escape(model_name)} on {workbench.device}")
+        gr.Markdown(f"# {TITLE}\n{html.escape(model_name)} on {workbench.device}", elem_id="header")
         session = gr.State(time_to_live=KEPT)
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                picture = gr.Image(type="filepath", image_mode=None, label="Picture", height=300, elem_id="picture")
+                picture = gr.Image(type="filepath", image_mode=None, label="Picture", height=260, elem_id="picture")
                 gr.Examples([[str(path)] for path in examples], [picture], label="Examples")
                 words = gr.Textbox(
                     label="Other class names",
@@ -73,21 +80,24 @@ def build_page(workbench: Workbench, examples: Sequence[Path], model_name: str) 
                 status = gr.Markdown(INVITATION, elem_id="status")
                 with gr.Tab("Segmentation"), gr.Row():
                     with gr.Column():
-                        segmentation = gr.AnnotatedImage(
-                            label="Point at a name to see its class alone", elem_id="segmentation"
-                        )
+                        gr.Markdown("**Classes**: point at a name to see it alone, click it for its region map.")
+                        segmentation = gr.AnnotatedImage(show_label=False, elem_id="segmentation")
                         download = gr.DownloadButton("Download all as zip", interactive=False, elem_id="download")
                     with gr.Column():
-                        region = gr.Image(label="Region map: A of a class", interactive=False, elem_id="region")
-                        name = gr.Dropdown([], label="Class", interactive=False, elem_id="class")
+                        gr.Markdown("**Region map**: where the alignment A speaks for a class.")
+                        region = gr.Image(
+                            show_label=False, interactive=False, buttons=["download", "fullscreen"], elem_id="region"
+                        )
+                        gr.HTML(color_scale())
+                        name = gr.Dropdown([], label="Class of the region map", interactive=False, elem_id="class")
                 with gr.Tab("Decoder against A"):
-                    compare = gr.Button("Compare", elem_id="compare")
-                    agreement = gr.Markdown("Left of the line the decoder, right of it the alignment A.")
-                    slider = gr.ImageSlider(
-                        label="Decoder | A", interactive=False, max_height=640, elem_id="comparison"
-                    )
+                    with gr.Row(equal_height=True):
+                        agreement = gr.Markdown(f"{COMPARISON}.")
+                        compare = gr.Button("Compare", elem_id="compare", scale=0, min_width=160)
+                    slider = gr.ImageSlider(show_label=False, interactive=False, max_height=520, elem_id="comparison")
+                    legend = gr.HTML()
         picture.async_move_resource_to_block_cache = _refusing_urls(picture.async_move_resource_to_block_cache)
-        outputs = [session, segmentation, name, region, status, slider, download]
+        outputs = [session, segmentation, name, region, status, download, slider, agreement, legend]
         answered = gr.on(
             [picture.change, words.submit, source.input, go.click],
             actions.segment,
@@ -104,7 +114,7 @@ def build_page(workbench: Workbench, examples: Sequence[Path], model_name: str) 
         answered.failure(cleared, None, outputs, api_visibility="private", show_progress="hidden")
         segmentation.select(actions.pick, session, [name, region], api_visibility="private")
         name.input(actions.show_region, [session, name], region, preprocess=False, api_name="region")
-        compare.click(actions.compare, session, [slider, agreement], api_name="compare", concurrency_id="model")
+        compare.click(actions.compare, session, [slider, agreement, legend], api_name="compare", concurrency_id="model")
     actions.cache = Path(picture.GRADIO_CACHE).resolve()
     return page.queue(max_size=WAITING, default_concurrency_limit=1)
 
@@ -166,8 +176,8 @@ class Actions:
         start = time.perf_counter()
         drawn = annotated(answer), region_map(answer.prediction, first)
         answer.seconds["draw"] = time.perf_counter() - start
-        names = gr.Dropdown(choice_labels(found), value=first, interactive=True)
-        return answer, drawn[0], names, drawn[1], describe(answer, self.workbench.device), None, no_download()
+        names = gr.Dropdown(choices(found), value=first, interactive=True)
+        return answer, drawn[0], names, drawn[1], describe(answer, self.workbench.device), *waiting()
 
     @_answering
     def pick(self, answer: Answer | None, event: gr.SelectData) -> tuple[Any, ...]:
@@ -184,26 +194,27 @@ class Actions:
 
     @_answering
     def compare(self, answer: Answer | None) -> tuple[Any, ...]:
-        """Paint what the decoder and what A says."""
-        decoder, alignment, agreement = self.workbench.compare(_given(answer))
-        return (decoder, alignment), f"Left the decoder, right A: they agree on {agreement:.1%} of the pixels."
+        """Show what the decoder and what A says."""
+        comparison = self.workbench.compare(_given(answer))
+        pictures = comparison.decoder.overlay(legend=False), comparison.alignment.overlay(legend=False)
+        return pictures, *describe_comparison(comparison)
 
     @_answering
     def pack(self, answer: Answer | None) -> Any:
         """Make the file to download; nothing after the page was cleared."""
         if answer is None:
-            return no_download()
+            return waiting()[0]
         return gr.DownloadButton(value=write_zip(answer, self.cache), interactive=True)
 
 
 def cleared() -> tuple[Any, ...]:
     """The page before there is an answer."""
-    return None, None, gr.Dropdown([], value=None, interactive=False), None, INVITATION, None, no_download()
+    return None, None, gr.Dropdown([], value=None, interactive=False), None, INVITATION, *waiting()
 
 
-def no_download() -> gr.DownloadButton:
-    """A button that waits for its file."""
-    return gr.DownloadButton(value=None, interactive=False)
+def waiting() -> tuple[Any, ...]:
+    """Download and comparison before they are made."""
+    return gr.DownloadButton(value=None, interactive=False), None, f"{COMPARISON}.", ""
 
 
 def _given(answer: Answer | None) -> Answer:
@@ -219,26 +230,9 @@ def present(answer: Answer) -> list[str]:
 
 def annotated(answer: Answer) -> gr.AnnotatedImage:
     """The picture with a mask for each class that is present."""
-    prediction, found, painted = answer.prediction, shares(answer.prediction), answer.prediction.color()
-    masks, colors = [], {}
-    for name in present(answer):
-        mask, label = prediction.labels == prediction.classes.index(name), f"{name} {found[name]:.1%}"
-        masks.append((OPACITY * mask, label))
-        colors[label] = "#{:02x}{:02x}{:02x}".format(*painted[mask][0])
-    return gr.AnnotatedImage(value=(prediction.image, masks), color_map=colors)
-
-
-def choice_labels(found: dict[str, float]) -> list[tuple[str, str]]:
-    """(text, class) of every class, with its share of the picture."""
-    return [(f"{name} · {share:.1%}" if share else f"{name} · not found", name) for name, share in found.items()]
-
-
-def describe(answer: Answer, device: str) -> str:
-    """What was done, how long each stage took and where, as Markdown."""
-    height, width = answer.prediction.labels.shape
-    way = "the decoder" if answer.prediction.predict_from == "decoder" else "the alignment A"
-    if answer.words is not None:
-        way += ", which takes any class names; the decoder knows those of the training alone"
-    times = " · ".join(f"{stage} {1000 * seconds:.0f} ms" for stage, seconds in answer.seconds.items())
-    sentences = [f"{width} x {height} pixels, by {way}.", *answer.upload.notes]
-    return f"{' '.join(sentences)}  \n{times} · on {device}"
+    prediction, found, colors = answer.prediction, shares(answer.prediction), class_colors(answer.prediction)
+    labels = {name: f"{name} {found[name]:.1%}" for name in present(answer)}
+    masks = [(OPACITY * (prediction.labels == prediction.classes.index(name)), label) for name, label in labels.items()]
+    return gr.AnnotatedImage(
+        value=(prediction.image, masks), color_map={label: colors[name] for name, label in labels.items()}
+    )

@@ -17,10 +17,10 @@ from icpc_d2.predictor import Predictor
 from icpc_d2.tools.uploads import Limits, Upload, UploadError, read_upload
 
 MOST_NAMES, LONGEST_NAME = 100, 80
-# Of the colours of a region map, what is left over being the picture in grey.
-HEAT = 0.7
+# Colours of a region map, and how much of them is seen, what is left over being the picture in grey.
+COLOR_MAP, HEAT = "inferno", 0.7
 # Validation pictures with many classes in them, which no model trained on `scenes` has seen.
-EXAMPLES = (3, 8, 14, 25, 41, 52)
+EXAMPLES = (27, 31, 18, 42, 48, 50)
 EXAMPLE_SCALE = 3
 
 
@@ -34,10 +34,10 @@ class Answer(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The two ways to predict, on one picture of H x W pixels."""
+    """The two ways to predict, on one picture."""
 
-    decoder: np.ndarray  # (H, W, 3) uint8, RGB
-    alignment: np.ndarray  # the same
+    decoder: Prediction
+    alignment: Prediction
     agreement: float  # share of pixels with the same class
 
 
@@ -79,7 +79,7 @@ class Workbench:
         return Answer(upload, prediction, names, prediction.seconds | {"read": read})
 
     def compare(self, answer: Answer) -> Comparison:
-        """Predict from the decoder and from A, and paint both.
+        """Predict from the decoder and from A.
 
         Raises:
             UploadError: the classes are other words than the model's, which the decoder cannot tell.
@@ -95,7 +95,7 @@ class Workbench:
             for source in ("decoder", "alignment")
         )
         agreement = float((decoder.labels == alignment.labels).mean())
-        return Comparison(decoder.overlay(legend=False), alignment.overlay(legend=False), agreement)
+        return Comparison(decoder, alignment, agreement)
 
 
 def parse_words(text: str) -> tuple[str, ...] | None:
@@ -126,10 +126,20 @@ def shares(prediction: Prediction) -> dict[str, float]:
     return {prediction.classes[index]: float(counts[index]) for index in np.argsort(-counts, kind="stable")}
 
 
+def class_colors(*predictions: Prediction) -> dict[str, str]:
+    """The colours of the classes that are in any of the label maps, by name, as "#rrggbb"."""
+    colors = {}
+    for prediction in predictions:
+        found, firsts = np.unique(prediction.labels, return_index=True)
+        for index, color in zip(found, prediction.color().reshape(-1, 3)[firsts], strict=True):
+            colors[prediction.classes[index]] = "#{:02x}{:02x}{:02x}".format(*color)
+    return colors
+
+
 def region_map(prediction: Prediction, name: str) -> np.ndarray:
     """The alignment A of a class over the picture in grey, (H, W, 3) uint8, RGB: dark is 0, bright is 1."""
     grey = np.asarray(Image.fromarray(prediction.image).convert("L"))[..., None]
-    heat = 255 * matplotlib.colormaps["inferno"](prediction.regions(name))[..., :3]
+    heat = 255 * matplotlib.colormaps[COLOR_MAP](prediction.regions(name))[..., :3]
     return np.round((1 - HEAT) * grey + HEAT * heat).astype(np.uint8)
 
 

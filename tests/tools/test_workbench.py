@@ -11,7 +11,16 @@ from PIL import Image
 
 from icpc_d2.predictor import Predictor
 from icpc_d2.tools.uploads import Limits, UploadError
-from icpc_d2.tools.workbench import Answer, Workbench, parse_words, region_map, shares, write_examples, write_zip
+from icpc_d2.tools.workbench import (
+    Answer,
+    Workbench,
+    class_colors,
+    parse_words,
+    region_map,
+    shares,
+    write_examples,
+    write_zip,
+)
 from tests.tools.conftest import CLASSES
 from tests.tools.strange_pictures import encode, photo
 
@@ -86,12 +95,11 @@ def test_names_with_too_many_tokens_have_a_message(workbench: Workbench, tmp_pat
 
 def test_comparison_shows_both_and_how_far_they_agree(workbench: Workbench, answer: Answer) -> None:
     decoder, alignment, agreement = workbench.compare(answer)
-    predictions = {
-        source: workbench.predictor(np.asarray(photo()), predict_from=source) for source in ("decoder", "alignment")
-    }
-    np.testing.assert_array_equal(decoder, predictions["decoder"].overlay(legend=False))
-    np.testing.assert_array_equal(alignment, predictions["alignment"].overlay(legend=False))
-    same = predictions["decoder"].labels == predictions["alignment"].labels
+    for found in (decoder, alignment):
+        wanted = workbench.predictor(np.asarray(photo()), predict_from=found.predict_from)
+        np.testing.assert_array_equal(found.labels, wanted.labels)
+    assert (decoder.predict_from, alignment.predict_from) == ("decoder", "alignment")
+    same = decoder.labels == alignment.labels
     assert agreement == pytest.approx(same.mean())
 
 
@@ -120,3 +128,12 @@ def test_examples_are_pictures_of_the_size_of_a_photograph(tmp_path: Path) -> No
     paths = write_examples(tmp_path)
     assert len(set(paths)) >= 4
     assert all(Image.open(path).size == (624, 480) for path in paths)
+
+
+def test_colors_are_those_that_the_classes_are_painted_in(answer: Answer) -> None:
+    prediction = answer.prediction
+    colors = class_colors(prediction)
+    assert set(colors) == {CLASSES[index] for index in np.unique(prediction.labels)}
+    rows, columns = 40, 50
+    wanted = "#" + bytes(prediction.color()[rows, columns]).hex()
+    assert colors[CLASSES[prediction.labels[rows, columns]]] == wanted
