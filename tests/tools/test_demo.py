@@ -1,6 +1,7 @@
 """The demo: pictures, folders, globs, videos and a camera in; files of every kind out, whatever some of them hold."""
 
 import json
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -185,6 +186,23 @@ def test_variable_frame_rates_keep_their_times(tmp_path: Path) -> None:
     with open_video(tmp_path / "film.mp4") as (_, frames):
         times = [float(frame.tick * frame.clock) for frame in frames]
     assert times == pytest.approx([0, 0.1, 0.15, 0.9], abs=1e-3)
+
+
+def test_turned_videos_are_put_upright(tmp_path: Path) -> None:
+    """As telephones turn them: by a matrix in the track's header. OpenCV reads it too."""
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:12], image[:, :8] = (250, 20, 20), (20, 20, 250)
+    with write_video(tmp_path / "film.mp4", Fraction(10)) as writer:
+        writer.write(Frame(image, 0, Fraction(1, 10)))
+    content = bytearray((tmp_path / "film.mp4").read_bytes())
+    place = content.find(struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), content.find(b"tkhd"))
+    content[place : place + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+    (tmp_path / "film.mp4").write_bytes(content)
+
+    with open_video(tmp_path / "film.mp4") as (_, frames):
+        found = next(frames).image
+    np.testing.assert_array_equal(found, cv2.VideoCapture(str(tmp_path / "film.mp4")).read()[1][:, :, ::-1])
+    assert np.abs(found.astype(int) - np.rot90(image, -1)).mean() < 3
 
 
 def test_videos_play_everywhere(tmp_path: Path) -> None:
