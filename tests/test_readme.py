@@ -47,6 +47,13 @@ def test_prediction_on_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert names["labels"].shape == (48, 80)
     assert names["names"] == ["sky", "road"]
 
+    found = {}
+    exec(snippet("predictor"), found)
+
+    assert np.array_equal(found["prediction"].labels, names["labels"].numpy())
+    assert found["words"].classes == ["sky", "a red car", "everything else"]
+    assert (tmp_path / "overlay.png").is_file()
+
 
 def test_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for split in ("train", "val"):
