@@ -68,7 +68,7 @@ def embeddings(model: ICPC, batched_inputs: list[dict[str, Any]]) -> list[Embedd
 def nearest_words(model: ICPC, count: int) -> list[list[tuple[str, float]]]:
     """The words of CLIP's vocabulary that are nearest to the learned context vectors V_1..V_N.
 
-    Words are tokens of two letters or more that end a word.
+    Words are tokens of two Latin letters or more that end a word.
 
     Returns:
         For each vector `count` words with their cosines, the nearest first.
@@ -82,11 +82,12 @@ def nearest_words(model: ICPC, count: int) -> list[list[tuple[str, float]]]:
             f"the prompt is {type(model.prompt).__name__}, which learns no context vectors; "
             "MODEL.PROMPT.NAME 'coop', 'cocoop' and 'icpc' do"
         )
-    words = {
-        index: token.removesuffix(_END_OF_WORD)
-        for index, token in SimpleTokenizer().decoder.items()
-        if token.endswith(_END_OF_WORD) and len(token) > len(_END_OF_WORD) + 1 and token[: -len(_END_OF_WORD)].isalpha()
-    }
+    words = {}
+    for index, token in SimpleTokenizer().decoder.items():
+        word = token.removesuffix(_END_OF_WORD)
+        # Other letters are bytes in disguise: parts of emojis and of other scripts.
+        if word != token and len(word) > 1 and word.isascii() and word.isalpha():
+            words[index] = word
     table = model.text_encoder.token_embedding.weight[list(words)]
     cosines, places = (F.normalize(vectors, dim=1) @ F.normalize(table, dim=1).T).topk(count)
     names = list(words.values())

@@ -44,7 +44,7 @@ def draw_curves(path: str | Path, curves: Mapping[str, Sequence[Curve]], value_n
         axes.set_ylabel(value_name)
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
-        figure.legend(loc="outside right upper")
+        figure.legend(loc="outside right upper", handlelength=3.5)
 
 
 def _together(group: Sequence[Curve]) -> tuple[list[int], np.ndarray]:

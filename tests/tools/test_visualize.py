@@ -190,6 +190,7 @@ def test_nearest_words_finds_a_word_that_was_planted(models: dict[str, str]) -> 
     assert [row[0][0] for row in words[:2]] == ["photo", "street"]
     assert words[0][0][1] == pytest.approx(1.0, abs=1e-5)
     assert all(a[1] >= b[1] for row in words for a, b in pairwise(row))
+    assert all(word.isascii() and word.isalpha() and len(word) > 1 for row in words for word, _ in row)
 
 
 def test_a_prompt_without_vectors_has_no_words() -> None:
