@@ -30,6 +30,8 @@ FIGURES = ["scikit-learn>=1.3"]
 
 # H.264 in MP4, which OpenCV's builds without system libraries cannot write.
 VIDEO = ["av>=13"]
+# The web page. Gradio 6.31 does not take Pillow 13 yet, so that it is no part of "dev": all else is tested with that.
+PAGE = ["gradio>=6.31,<7"]
 
 setup(
     name="icpc_d2",
@@ -65,7 +67,8 @@ setup(
     extras_require={
         "mat": MAT,  # to prepare COCO-Stuff10k and Pascal Context
         "figures": FIGURES,
-        "demo": [*VIDEO, "gradio>=5"],
+        "demo": [*VIDEO, *PAGE],
+        "browser": [*PAGE, "playwright>=1.50"],  # to test the web page
         "wandb": ["wandb>=0.17"],
         "export": ["onnx>=1.17", "onnxruntime>=1.20"],
         "dev": [

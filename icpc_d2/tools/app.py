@@ -55,6 +55,7 @@ def serve(workbench: Workbench, host: str, port: int, examples: Path | None, mod
                 prevent_thread_lock=True,
                 quiet=True,
                 share=False,
+                state_session_capacity=app_page.VISITORS,
                 ssr_mode=False,
             )
             yield url

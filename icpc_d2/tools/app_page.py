@@ -32,6 +32,8 @@ KEPT = 3600
 MESSAGE_SECONDS = 30
 # Requests in the queue; more are refused.
 WAITING = 64
+# Answers that are kept in memory; of more visitors the oldest ones have to send their picture again.
+VISITORS = 64
 FONTS = ["system-ui", "sans-serif"]
 CSS = """
 .legend-item, .legend { font-size: var(--text-md); }
