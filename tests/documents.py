@@ -41,6 +41,9 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch, added: Sequence[str] = ()
     with monkeypatch.context() as patch:
         patch.setattr(sys, "argv", [name, *arguments, *added])
         patch.syspath_prepend(os.getcwd())
+        if is_module:
+            # Python warns of modules that are run when they are there already.
+            patch.delitem(sys.modules, name, raising=False)
         # Programs that Detectron2 starts to ask about compilers, a second each time.
         patch.setattr(defaults, "collect_env_info", lambda: "")
         try:
