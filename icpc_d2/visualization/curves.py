@@ -8,6 +8,9 @@ import numpy as np
 
 from icpc_d2.visualization.figure import line_style, saved_figure
 
+# More bands would hide each other.
+MAX_BANDS = 3
+
 
 class Curve(NamedTuple):
     """What evaluations of one training gave.
@@ -22,7 +25,7 @@ class Curve(NamedTuple):
 
 
 def draw_curves(path: str | Path, curves: Mapping[str, Sequence[Curve]], value_name: str) -> None:
-    """Draw a line for each name; of several trainings their mean, within the range from the lowest to the highest.
+    """Draw a line for each name; of several trainings their mean, and where there are few names their range.
 
     Args:
         path: see :func:`icpc_d2.visualization.figure.saved_figure`.
@@ -36,7 +39,7 @@ def draw_curves(path: str | Path, curves: Mapping[str, Sequence[Curve]], value_n
             color, marker, dashes = line_style(index)
             label = name if len(group) == 1 else f"{name} ({len(group)} runs)"
             axes.plot(iterations, values.mean(axis=0), color=color, marker=marker, linestyle=dashes, label=label)
-            if len(group) > 1:
+            if len(group) > 1 and len(curves) <= MAX_BANDS:
                 axes.fill_between(
                     iterations, values.min(axis=0), values.max(axis=0), color=color, alpha=0.12, linewidth=0
                 )

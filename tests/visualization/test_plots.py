@@ -102,3 +102,11 @@ def test_prompt_words_stand_in_their_cells_as_they_are(tmp_path: Path, drawn: Dr
     assert cells == {"photo": (0, 0), "$x$": (1, 0), "of": (0, 1), "a": (1, 1)}
     np.testing.assert_allclose(drawn[0].axes[0].images[0].get_array(), [[0.9, 0.1], [0.5, -0.2]])
     assert_legible(drawn[0])
+
+
+def test_many_curves_have_no_bands_that_would_hide_each_other(tmp_path: Path, drawn: Drawn) -> None:
+    group = [Curve([10, 20], [1.0, 2.0]), Curve([10, 20], [3.0, 4.0])]
+    draw_curves(tmp_path / "curves.png", {str(index): group for index in range(5)}, "mIoU (%)")
+    assert len(drawn[0].axes[0].get_lines()) == 5
+    assert not drawn[0].axes[0].collections
+    assert_legible(drawn[0])
