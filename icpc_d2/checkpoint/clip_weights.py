@@ -78,6 +78,8 @@ def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
         UnreadableWeightsError: not such a file, a damaged one, or one that holds other Python objects than tensors and
             plain data.
     """
+    with open(file_name, "rb"):
+        pass  # a file that cannot be opened is another matter than one that is damaged
     try:
         if file_name.endswith(".safetensors"):
             return load_safetensors(file_name), False
@@ -89,8 +91,6 @@ def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
                 return torch.jit.load(file_name, map_location="cpu").state_dict(), True
         _check_sums(file_name)
         content = torch.load(file_name, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as error:  # damaged bytes make these readers raise nearly anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UnreadableWeightsError(

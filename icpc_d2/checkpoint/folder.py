@@ -41,8 +41,9 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
             "from them with --resume."
         )
     try:
-        with atomically(path, durable=True) as temporary:
-            torch.save(dict(content), temporary)
+        with atomically(path, durable=True) as temporary, temporary.open("wb") as file:
+            # Given a name instead, torch would write it into the file.
+            torch.save(dict(content), file)
     except (OSError, RuntimeError) as error:  # torch turns what the disk says into a RuntimeError
         free = shutil.disk_usage(path.parent).free >> 20 if path.parent.is_dir() else 0
         raise OSError(

@@ -35,10 +35,12 @@ class StopOnSignal(HookBase):
 
     Attributes:
         received: number of the signal; 0: none.
+        is_agreed: all processes end because of a signal that one of them has received.
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self.is_agreed = False
         self._process = os.getpid()
         self._previous: dict[int, Any] = {}
 
@@ -48,7 +50,9 @@ class StopOnSignal(HookBase):
             self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def after_train(self) -> None:
-        """Give the signals back."""
+        """Give the signals back, when the main process has saved."""
+        if self.is_agreed:
+            comm.synchronize()  # whoever has started the processes ends the others as soon as one is gone
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
@@ -100,6 +104,7 @@ class Batches:
             states = comm.all_gather((self._stop.received, str(error or "")))
             signals, errors = ([state for state in column if state] for column in zip(*states, strict=True))
             if signals:  # first, because what ends this process may have killed its workers
+                self._stop.is_agreed = True
                 raise Stopped(signals[0])
             if error is not None:
                 raise _advised(error)
