@@ -13,6 +13,8 @@ import torch
 import yaml
 from PIL import Image
 
+from tests.figures import read_figures as results
+
 ROOT = Path(__file__).parents[1]
 CLASSES = 11
 TINY = {
@@ -65,10 +67,6 @@ def train_net(datasets: Path, output: Path, *flags: str, **overrides: str) -> st
     )
     assert run.returncode == 0, run.stdout[-4000:]
     return run.stdout
-
-
-def results(output: Path) -> dict[str, float]:
-    return json.loads((output / "results.json").read_text())
 
 
 @pytest.fixture(scope="module")

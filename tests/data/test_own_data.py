@@ -1,6 +1,5 @@
 """docs/own_data.md: its commands, run as they stand on a folder made here (but for fewer and smaller iterations)."""
 
-import json
 import os
 import re
 import subprocess
@@ -11,6 +10,8 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
+
+from tests.figures import read_figures
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/own_data.md").read_text()
@@ -63,9 +64,9 @@ def test_from_a_folder_to_a_trained_model(workplace: Path) -> None:
         done = run(workplace, command)
         assert done.returncode == 0, f"{command}\n{(done.stdout + done.stderr)[-4000:]}"
     assert len(list((workplace / "checked").glob("*.png"))) == 5
-    results = json.loads((workplace / "output/mine/results.json").read_text())
+    results = read_figures(workplace / "output/mine")
     assert {"mIoU", "IoU-sky", "IoU-road", "IoU-tree"} <= results.keys()
-    assert json.loads((workplace / "output/mine_again/results.json").read_text()) == results
+    assert read_figures(workplace / "output/mine_again") == results
 
     # The same weights on another list of classes: the error of the last section.
     classes = workplace / "mine/classes.txt"
