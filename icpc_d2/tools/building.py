@@ -24,7 +24,7 @@ def load_config(
     """
     cfg = get_cfg()
     icpc_d2.add_icpc_config(cfg)
-    cfg.merge_from_file(config_file)
+    cfg.merge_from_file(config_file, allow_unsafe=False)
     if method is not None:
         cfg.merge_from_other_cfg(CfgNode(CfgNode.load_yaml_with_base(method)))
     cfg.merge_from_list(list(options))
