@@ -1,6 +1,7 @@
 # Each of these works as the first command in a fresh clone; what stands already is skipped.
 #   make quickstart   train, evaluate and draw with a tiny model on generated scenes, in minutes on a CPU
 #   make test         all tests; make test-fast: but those marked slow
+#   make test-page    tests of the web page, in .venv-page; in a browser if there is a Chromium
 #   make lint         ruff: rules and format; make format: let ruff mend what it can
 #   make setup        only the environment, in .venv
 # To change on the command line, for example `make test PYTHON=python3.12`:
@@ -18,7 +19,7 @@ python := $(VENV)/bin/python
 pip := $(python) -m pip --disable-pip-version-check
 quickstart_output := output/quickstart
 
-.PHONY: quickstart test test-fast lint format setup
+.PHONY: quickstart test test-fast test-page lint format setup
 .DELETE_ON_ERROR:
 
 # An earlier quickstart is removed: it would add to its metrics.json and keep its pictures.
@@ -34,6 +35,9 @@ test: setup
 
 test-fast: setup
 	$(python) -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow"
+
+test-page: setup $(VENV)-page/page.stamp
+	$(VENV)-page/bin/python -m pytest tests/tools/test_app.py tests/tools/test_app_browser.py
 
 lint: $(VENV)/ruff.stamp
 	$(VENV)/bin/ruff check .
@@ -67,4 +71,11 @@ $(VENV)/package.stamp: $(VENV)/torch.stamp setup.py pyproject.toml
 
 $(VENV)/detectron2-$(DETECTRON2).stamp: $(VENV)/package.stamp icpc_d2/install_detectron2.py
 	$(python) icpc_d2/install_detectron2.py --from $(DETECTRON2)
+	@touch $@
+
+# Gradio does not take the newest Pillow, which all else is tested with: its environment adds to the other one.
+$(VENV)-page/page.stamp: $(VENV)/package.stamp
+	$(PYTHON) -m venv $(VENV)-page
+	$(python) -c 'import site; print(site.getsitepackages()[0])' > "$$(echo $(VENV)-page/lib/python*/site-packages)/base.pth"
+	$(VENV)-page/bin/python -m pip --disable-pip-version-check install --editable '.[browser]'
 	@touch $@
