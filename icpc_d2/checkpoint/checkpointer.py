@@ -137,6 +137,9 @@ class ICPCCheckpointer(DetectionCheckpointer):
         if not isinstance(content.get("model"), dict):
             nested = content.get("state_dict")
             content = {"model": nested if isinstance(nested, dict) else content, "is_openai": is_torchscript}
+        names = content.get("class_names", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UnreadableWeightsError(f"{filename}: its class names are {names!r:.80}, wanted a list of names.")
         if not content["model"]:
             raise UnreadableWeightsError(f"{filename} holds no tensors.")
         for name, value in content["model"].items():
@@ -149,10 +152,10 @@ class ICPCCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
         check_classes(checkpoint.pop("class_names", []), self._class_names)
         weights = strip_module(checkpoint.pop("model"))
-        if checkpoint.get("matching_heuristics"):
-            self._load_imagenet(weights, checkpoint.get("__author__") == "Caffe2")
+        if checkpoint.get("matching_heuristics") is True:
+            self._load_imagenet(weights, str(checkpoint.get("__author__")) == "Caffe2")
         elif is_clip(weights):
-            self._load_clip(weights, checkpoint.pop("is_openai", False))
+            self._load_clip(weights, checkpoint.pop("is_openai", False) is True)
         else:
             self._load_own(weights)
 
