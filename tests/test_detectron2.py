@@ -6,6 +6,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,9 @@ def test_keywords_that_we_pass_are_known_to_this_detectron2() -> None:
 
 
 def test_everything_imports_without_compiled_part_and_pkg_resources() -> None:
-    modules = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in SOURCES]
+    # The web page is left out where its library is not installed.
+    sources = [path for path in SOURCES if find_spec("gradio") or "import gradio" not in path.read_text()]
+    modules = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in sources]
     blocked = ["pkg_resources", "detectron2._C", "detectron2.model_zoo"]
     program = (
         "import importlib, sys\n"

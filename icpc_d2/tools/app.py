@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
-        sys.exit("The web page needs Gradio, which is not installed: run `python -m pip install 'gradio>=6'`.")
+        sys.exit("The web page needs Gradio, which is not installed: run `python -m pip install 'gradio>=6.31,<7'`.")
     except OSError as error:
         sys.exit(f"The page cannot be served on {args.host}, port {args.port}: {error} Try another --port.")
     return 0

@@ -5,7 +5,8 @@ to 13,000 pixels; training is usual on tiles of 896 that overlap by 384.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -125,7 +126,6 @@ ISAID = Preparation(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    Image.MAX_IMAGE_PIXELS = None  # Pillow would take the largest pictures for an attack
     parser = make_parser(ISAID)
     parser.add_argument("--tile", type=int, default=0, help="side of square tiles, usually 896; 0: whole pictures")
     parser.add_argument("--overlap", type=int, default=384, help="of tiles, in pixels (%(default)s)")
@@ -133,7 +133,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.tile and not 0 <= args.overlap < args.tile:
         parser.error(f"--overlap is {args.overlap}; wanted 0..{args.tile - 1}, less than --tile.")
     prepared = replace(ISAID, splits=partial(splits, tile=args.tile, overlap=args.overlap))
-    return run(prepared, args)
+    with huge_pictures():
+        return run(prepared, args)
+
+
+@contextmanager
+def huge_pictures() -> Iterator[None]:
+    """Let Pillow read the largest pictures, which it would take for an attack, in here alone."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 if __name__ == "__main__":
