@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -22,8 +21,6 @@ from icpc_d2.visualization.objects import describe
 KINDS = {"overlay": ".png", "color": ".png", "label": ".png", "json": ".json", "side-by-side": ".png"}
 ALPHA = 0.5
 LEGEND_WIDTH = 640
-# Classes whose full-size logits exist at once.
-CHUNK = 8
 
 
 class Prediction:
@@ -159,11 +156,11 @@ class Prediction:
 
     @cached_property
     def _normalizer(self) -> Tensor:
-        return _log_sum_exp(self._logits)
+        return self._logits.log_sum_exp()
 
     @cached_property
     def _alignment_normalizer(self) -> Tensor:
-        return self._normalizer if self._alignment is self._logits else _log_sum_exp(self._aligned())
+        return self._normalizer if self._alignment is self._logits else self._aligned().log_sum_exp()
 
     def _softmax(self, logits: Logits, normalizer: Tensor, name: str) -> np.ndarray:
         index = self._index(name)
@@ -174,12 +171,3 @@ class Prediction:
             return self.classes.index(name)
         close = difflib.get_close_matches(name, self.classes, n=3) or self.classes[:10]
         raise ValueError(f"there is no class {name!r} among the {len(self.classes)} asked for, such as {close}.")
-
-
-@torch.no_grad()
-def _log_sum_exp(logits: Logits) -> Tensor:
-    """Over the classes, (H, W), a few of them at a time."""
-    total = torch.tensor(-torch.inf)
-    for start in range(0, logits.num_classes, CHUNK):
-        total = torch.logaddexp(total, logits.logits(slice(start, start + CHUNK)).logsumexp(dim=0))
-    return total

@@ -1,8 +1,6 @@
 """Every config: with a tiny network it trains and predicts, and it says nothing that its fragments say already."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,6 +11,7 @@ from detectron2.modeling import build_model
 import icpc_d2  # noqa: F401  registers the models
 from icpc_d2.config import add_icpc_config
 from icpc_d2.engine.config import resolve_classes, resolve_norms
+from icpc_d2.engine.config_file import leaves
 from icpc_d2.engine.label_maps import as_evaluated
 from icpc_d2.engine.solver import build_optimizer
 from tests.modeling.conftest import make_batch
@@ -83,14 +82,6 @@ def test_config_trains_a_step_and_predicts(name: str) -> None:
     assert 0 <= answer["labels"].min() <= answer["labels"].max() < CLASSES
 
 
-def flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_a_leaf_states_only_what_its_row_changes(name: str) -> None:
     content = yaml.safe_load((CONFIGS / name).read_text())
@@ -99,8 +90,8 @@ def test_a_leaf_states_only_what_its_row_changes(name: str) -> None:
     add_icpc_config(cfg)
     for base in [bases] if isinstance(bases, str) else bases:
         cfg.merge_from_other_cfg(CfgNode(CfgNode.load_yaml_with_base(str((CONFIGS / name).parent / base))))
-    said = dict(flat(cfg))
-    repeated = [key for key, value in flat(content) if said[key] == value]
+    said = dict(leaves(cfg))
+    repeated = [key for key, value in leaves(content) if said[key] == value]
     assert not repeated
     assert content["OUTPUT_DIR"].startswith("output/")
 

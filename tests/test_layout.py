@@ -6,10 +6,11 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import get_cfg
 from detectron2.projects import deeplab
 
 from icpc_d2.config import add_icpc_config
+from icpc_d2.engine.config_file import leaves
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "icpc_d2").rglob("*.py")), ROOT / "train_net.py"]
@@ -109,14 +110,6 @@ def test_cfg_stops_where_parts_begin() -> None:
         if not module.startswith(CFG_LIVES_IN) and (lines := list(uses_of_cfg(tree)))
     }
     assert found == {}
-
-
-def leaves(node: CfgNode, prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in node.items():
-        if isinstance(value, CfgNode):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def keys_read(tree: ast.Module) -> Iterator[str]:

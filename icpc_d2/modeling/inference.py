@@ -7,7 +7,7 @@ Shapes: K classes, h x w positions of coarse logits, H x W pixels of the image a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property, reduce
 from typing import NamedTuple
 
@@ -122,6 +122,18 @@ class Prediction(Scores):
         """The same as :meth:`logits`."""
         return self.logits(classes)
 
+    def log_sum_exp(self, chunks: Iterable[slice] | None = None) -> Tensor:
+        """What turns logits into log-probabilities: the logarithm of the sum of exponentials over all classes.
+
+        Args:
+            chunks: the parts of the classes that are brought to full size one after another; None: :meth:`chunks`.
+
+        Returns:
+            (height, width) float32.
+        """
+        parts = (self.logits(classes).float().logsumexp(dim=0) for classes in chunks or self.chunks())
+        return reduce(torch.logaddexp, parts)
+
 
 class View(NamedTuple):
     """One of several predictions about the same image."""
@@ -155,12 +167,7 @@ class AveragedPrediction(Scores):
 
     @cached_property
     def _log_sums(self) -> list[Tensor]:
-        """Of each view the logarithm of the sum of exponentials over all classes, (height, width)."""
-        sums = []
-        for prediction, _ in self.views:
-            parts = (prediction.logits(classes).float().logsumexp(dim=0) for classes in self.chunks())
-            sums.append(reduce(torch.logaddexp, parts))
-        return sums
+        return [view.prediction.log_sum_exp(self.chunks()) for view in self.views]
 
 
 def whole_images(

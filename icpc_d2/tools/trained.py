@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from torch import nn
 
+from icpc_d2.checkpoint.folder import FINAL
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.folders import register_folders
 from icpc_d2.data.reading import read_image, read_label
@@ -19,8 +20,6 @@ from icpc_d2.evaluation.pictures import spread
 from icpc_d2.modeling import ICPC
 from icpc_d2.predictor import load_model
 from icpc_d2.visualization import Palette
-
-FINAL = "model_final.pth"
 
 
 @dataclass(frozen=True)
