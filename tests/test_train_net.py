@@ -1,9 +1,7 @@
 """``train_net.py`` from the command line, as its users run it: on a tiny CamVid, with a tiny model, on the CPU."""
 
 import json
-import os
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,8 +12,8 @@ import yaml
 from PIL import Image
 
 from tests.figures import read_figures as results
+from tests.programs import ROOT, run_program
 
-ROOT = Path(__file__).parents[1]
 CLASSES = 11
 TINY = {
     "MODEL.DEVICE": "cuda",
@@ -55,16 +53,9 @@ def train_net(datasets: Path, output: Path, *flags: str, **overrides: str) -> st
         overrides: of the config, with "__" for the dots.
     """
     keys = TINY | {"OUTPUT_DIR": str(output)} | {key.replace("__", "."): value for key, value in overrides.items()}
-    run = subprocess.run(
-        [sys.executable, "train_net.py", "--config-file", "configs/camvid/icpc_tiny.yaml", "--dist-url", "auto", *flags]
-        + [word for pair in keys.items() for word in pair],
-        cwd=ROOT,
-        env=os.environ | {"DETECTRON2_DATASETS": str(datasets), "CUDA_VISIBLE_DEVICES": ""},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=300,
-    )
+    command = [sys.executable, "train_net.py", "--config-file", "configs/camvid/icpc_tiny.yaml", "--dist-url", "auto"]
+    options = [word for pair in keys.items() for word in pair]
+    run = run_program([*command, *flags, *options], DETECTRON2_DATASETS=str(datasets))
     assert run.returncode == 0, run.stdout[-4000:]
     return run.stdout
 

@@ -107,7 +107,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
             FileNotFoundError: no such file.
         """
         if not path:
-            logger.info("MODEL.WEIGHTS is empty: all weights are random.")
+            logger.info("MODEL.WEIGHTS is empty: weights are random, but for those of MODEL.TEXT_ENCODER.WEIGHTS.")
             return {}
         path = self.path_manager.get_local_path(path)
         if not os.path.isfile(path):

@@ -59,9 +59,11 @@ class Checkpoints(HookBase):
         """Save what is not saved yet, if it is whole."""
         self._mark.remove()
         try:
-            if self._done > self._saved and not self._in_step:
+            if self._in_step or self._done + 1 >= self.trainer.max_iter:
+                return
+            if self._done > self._saved:
                 self._save(checkpoint_name(self._done))
-                logger.info("The training ended early: continue with --resume.")
+            logger.info("The training ended early: continue with --resume.")
         finally:
             self._folder.unlock()
 

@@ -1,9 +1,14 @@
 """The processes of a run: started here by Detectron2, or elsewhere by torchrun or SLURM."""
 
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -12,6 +17,8 @@ from detectron2.engine.launch import DEFAULT_TIMEOUT
 from detectron2.utils import comm
 from torch import distributed
 from torch.multiprocessing import ProcessExitedException
+
+from icpc_d2.engine.stopping import SIGNALS
 
 # What torchrun tells each process that it starts.
 ENVIRONMENT = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -28,12 +35,7 @@ def launch(main: Callable[[Namespace], Any], args: Namespace) -> None:
         ValueError: the environment is incomplete, or contradicts `args` or the machine.
     """
     if "LOCAL_RANK" not in os.environ:
-        try:
-            detectron2_launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
-        except ProcessExitedException as error:
-            if error.exit_code < 0:  # it was killed
-                raise
-            sys.exit(error.exit_code)  # it has said why
+        main(args) if args.num_gpus * args.num_machines <= 1 else _start(main, args)
         return
     if args.num_gpus * args.num_machines > 1:
         raise ValueError(
@@ -43,6 +45,44 @@ def launch(main: Callable[[Namespace], Any], args: Namespace) -> None:
     join_processes()
     main(args)
     distributed.destroy_process_group()
+
+
+def _start(main: Callable[[Namespace], Any], args: Namespace) -> None:
+    """Start this machine's processes and wait for their end; leave with the exit code of the first that failed."""
+    with _signals_passed_on() as received:
+        try:
+            detectron2_launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
+        except ProcessExitedException as error:
+            if received:
+                sys.exit(128 + received[0])
+            if error.exit_code < 0:  # it was killed
+                raise
+            sys.exit(error.exit_code)  # it has said why
+
+
+@contextmanager
+def _signals_passed_on() -> Iterator[list[int]]:
+    """Pass the signals that end a training on to the processes that this one has started, which save a checkpoint.
+
+    They get SIGTERM in any case: Ctrl-C has reached them by itself, and a second SIGINT would end them at once.
+
+    Yields:
+        The numbers of the signals that have come.
+    """
+    received: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+    is_main = threading.current_thread() is threading.main_thread()  # no other thread can
+    previous = {number: signal.signal(number, pass_on) for number in SIGNALS if is_main}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def join_processes() -> None:

@@ -1,8 +1,6 @@
 """The full-size configs of ADE20K-Full and COCO-Stuff10k train on real samples, from random weights and small crops."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,8 +9,8 @@ import pytest
 from icpc_d2.tools.preparation import main
 from icpc_d2.tools.prepare_ade20k_full import ADE20K_FULL
 from icpc_d2.tools.prepare_coco_stuff_10k import COCO_STUFF_10K
+from tests.programs import ROOT, run_program
 
-ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 PREPARATIONS = {
     "ade20k_full": (ADE20K_FULL, "ADE20K_2021_17_01"),
@@ -42,15 +40,9 @@ def test_two_iterations(tmp_path: Path, name: str, backbone: str) -> None:
         "OUTPUT_DIR": str(tmp_path / "output"),
     }
     command = [sys.executable, "train_net.py", "--config-file", f"configs/{name}/icpc_{backbone}.yaml"]
-    done = subprocess.run(
-        [*command, "--dist-url", "auto", *(word for pair in overrides.items() for word in pair)],
-        cwd=ROOT,
-        env=os.environ | {"DETECTRON2_DATASETS": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    options = [word for pair in overrides.items() for word in pair]
+    done = run_program([*command, "--dist-url", "auto", *options], DETECTRON2_DATASETS=str(tmp_path))
+    assert done.returncode == 0, done.stdout[-4000:]
     metrics = json.loads((tmp_path / "output/metrics.json").read_text().splitlines()[-1])
     assert metrics["iteration"] == 1
     assert 0 < metrics["total_loss"] < 50

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from detectron2.engine import default_argument_parser
 from icpc_d2.engine import setup
 from tests.engine.conftest import SEPARATE
 from tests.engine.parallel_run import LOSSES, run_all
+from tests.programs import ROOT, run_program
 
-ROOT = Path(__file__).parents[2]
 OPTIONS = [
     *SEPARATE,
     *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.CROP.SIZE", "(64,64)", "INPUT.MIN_SIZE_TEST", 64),
@@ -32,15 +31,7 @@ def arguments(scenes: Path, output: Path, *options: object) -> list[str]:
 
 def run(program: list[str], **environment: str) -> str:
     """Run a program in the project's folder; return what it wrote."""
-    run = subprocess.run(
-        program,
-        cwd=ROOT,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} | environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=300,
-    )
+    run = run_program(program, **environment)
     assert run.returncode == 0, run.stdout[-12000:]
     return run.stdout
 

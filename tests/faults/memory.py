@@ -24,7 +24,7 @@ from icpc_d2.engine.config_file import load_config
 from icpc_d2.tools.run_metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
-PERIOD = 10.0  # seconds between samples
+PERIOD = 10.0  # seconds between samples, of a run that is long enough
 SETTLED = 10.0  # minutes after which memory should stay as it is
 MAX_GROWTH = 0.03
 
@@ -59,10 +59,11 @@ def sample(process: int, output: Path, batch_size: int, began: float) -> dict[st
 
 def watch(command: Sequence[str], output: Path, batch_size: int, minutes: float) -> tuple[list[dict[str, float]], int]:
     """Run a training for so many minutes; returns the samples and the exit code."""
+    period = min(PERIOD, 60 * minutes / 12)
     samples, began = [], time.monotonic()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as training:
         while training.poll() is None and time.monotonic() - began < 60 * minutes:
-            time.sleep(PERIOD)
+            time.sleep(period)
             samples.append(sample(training.pid, output, batch_size, began))
         training.send_signal(signal.SIGTERM)
         return [point for point in samples if point["rss"]], training.wait(600)

@@ -18,9 +18,8 @@ from torch.utils.data import _utils
 from icpc_d2.data import BadFileError
 from icpc_d2.engine.output_folder import LOCK, METRICS, OutputFolder
 from icpc_d2.engine.stopping import Stopped
+from tests.documents import commands_of, place, run_outside
 from tests.faults.tiny_run import difference, end_state, make_data, make_trainer, read_trace, run_difference, train
-
-ROOT = Path(__file__).parents[2]
 
 
 class At(HookBase):
@@ -199,9 +198,8 @@ def test_a_seed_that_was_drawn_is_kept(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_runs_end_as_if_they_had_not_been(tmp_path: Path) -> None:
-    counts = tmp_path / "counts.json"
-    command = [sys.executable, "tests/faults/kill.py", "--kills", "1", "--terms", "1", "--json", str(counts)]
-    run = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    found = json.loads(counts.read_text())
+    kill, *_ = commands_of("docs/reliability.md")
+    run = run_outside(kill.replace("25", "1"), place(tmp_path, "icpc_d2", "tests"))
+    assert run.returncode == 0, run.stdout
+    found = json.loads((tmp_path / "kill.json").read_text())
     assert (found["runs"], found["identical"], found["lost"]) == (2, 2, 0)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.documents import commands_of, read, snippet
 from tests.tools.conftest import CLASSES, LIMITS
 from tests.tools.strange_pictures import REFUSED, TAKEN, TRICKS, encode, photo
 
@@ -26,7 +28,9 @@ from gradio_client.exceptions import AppError
 
 from icpc_d2.tools import app
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "app.md").read_text()
+DOCUMENT = read("docs/app.md")
+_ALL = [*commands_of("docs/app.md"), *commands_of("README.md")]
+COMMANDS = sorted({command.split("  #")[0] for command in _ALL if "icpc_d2.tools.app" in command})
 
 
 @pytest.fixture(scope="module")
@@ -211,22 +215,30 @@ def test_bad_arguments_are_messages(checkpoint: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_line_serves_loopback_alone_until_it_is_interrupted(checkpoint: Path) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_documents_commands_serve_until_they_are_interrupted(
+    command: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    """On the loopback address alone, but for --host 0.0.0.0."""
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output/quickstart").symlink_to(checkpoint.parent)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "icpc_d2.tools.app", "--weights", str(checkpoint), "--device", "cpu"]
-    process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.PIPE, text=True)
+    words = [sys.executable, *shlex.split(command, comments=True)[1:], "--device", "cpu", "--port", str(port)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
-        line = process.stdout.readline()
-        assert line == f"Open http://127.0.0.1:{port}/ (Ctrl+C ends it)\n"
+        if is_open := "--host 0.0.0.0" in command:
+            assert "there is no password" in process.stdout.readline()
+        assert re.match(rf"Open http://[\w.]+:{port}/ \(Ctrl\+C ends it\)\n", process.stdout.readline())
         assert httpx.get(f"http://127.0.0.1:{port}/").status_code == 200
         listening = [
             local.split(":")
             for local in (row.split()[1] for row in Path("/proc/net/tcp").read_text().splitlines()[1:])
             if int(local.split(":")[1], 16) == port
         ]
-        assert {address for address, _ in listening} == {"0100007F"}
+        addresses = {address for address, _ in listening}
+        assert "00000000" in addresses if is_open else addresses == {"0100007F"}
         process.send_signal(2)
         assert process.wait(timeout=30) == 0
     finally:
@@ -247,7 +259,7 @@ def test_a_picture_of_640_x_480_takes_less_than_two_seconds(client: Client, tmp_
 
 
 def test_the_documents_script_runs(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = re.search("<!-- tested: client -->\n```python\n(.*?)```", DOCUMENT, re.DOTALL)[1]
+    script = snippet(DOCUMENT, "client")
     write(tmp_path, "picture.png", encode(photo(), "PNG"))
     monkeypatch.chdir(tmp_path)
 
@@ -259,11 +271,7 @@ def test_the_documents_script_runs(server: str, tmp_path: Path, monkeypatch: pyt
     assert zipfile.is_zipfile(names["archive"])
 
 
-def test_the_documents_commands_and_options_are_those_of_the_command_line() -> None:
-    commands = re.findall(r"^python -m icpc_d2.tools.app (.*)$", DOCUMENT, re.MULTILINE)
-    assert commands
-    for command in commands:
-        app.parse_args(command.split())
+def test_the_documents_options_are_those_of_the_command_line() -> None:
     defaults = vars(app.parse_args(["--weights", "model.pth"]))
     rows = re.findall(r"^\| `--([\w-]+)[^|]*\| ([\d.]+) \|", DOCUMENT, re.MULTILINE)
     assert {name: float(value) for name, value in rows} == {

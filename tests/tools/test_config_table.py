@@ -18,9 +18,11 @@ from icpc_d2.tools.config_table import (
     read_rows,
     replace_table,
 )
+from tests.documents import commands_of
 from tests.test_configs import CONFIGS, PUBLISHED_FOLDERS, RUNNABLE
 
-UPDATE = "run python -m icpc_d2.tools.config_table"
+(COMMAND,) = commands_of("CONTRIBUTING.md")
+UPDATE = f"run {COMMAND}"
 
 
 # One network of each kind; `python -m icpc_d2.tools.config_table --check` counts all of them, in a minute.

@@ -1,0 +1,51 @@
+"""docs/distributed.md: two machines, started in either way, train the same weights; here both are this one."""
+
+import shlex
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.docs.conftest import save_folder_dataset
+from tests.documents import SMALL, commands_of, run_outside, settings
+from tests.faults.tiny_run import difference
+from tests.figures import read_figures
+
+CONFIG = "configs/ade20k/icpc_R50.yaml"
+DATA = settings(DATASETS__TRAIN="('folder:mine/train',)", DATASETS__TEST="('folder:mine/val',)")
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def on_machines(command: str) -> list[str]:
+    """A command of the page on each of two machines, with one process each."""
+    command = command.replace("--num-gpus 8", "--num-gpus 1").replace("--nproc-per-node 8", "--nproc-per-node 1")
+    command = command.replace("FIRST-MACHINE:29500", f"127.0.0.1:{free_port()}")
+    return [command, command.replace("--machine-rank 0", "--machine-rank 1")]
+
+
+@pytest.mark.slow
+def test_two_machines_train_the_same_however_started(clone: Path) -> None:
+    save_folder_dataset(clone / "mine")
+    (clone / "mine/classes.txt").write_text("sky\nroad\ntree\n")
+    # tests/faults/test_two_processes.py runs those of one machine, tests/engine/test_distributed.py the script.
+    commands = [command for command in commands_of("docs/distributed.md") if "FIRST-MACHINE" in command]
+    assert len(commands) == 2
+    found = []
+    for number, command in enumerate(commands):
+        output = clone / f"output/{number}"
+        options = shlex.join([*SMALL, *DATA, "SOLVER.MAX_ITER", "3", "OUTPUT_DIR", str(output)])
+        each = [f"{one} {options}" for one in on_machines(command.replace(CONFIG, "configs/quickstart/icpc_tiny.yaml"))]
+        with ThreadPoolExecutor() as machines:
+            ended = list(machines.map(lambda one: run_outside(one, clone), each))
+        assert not any(one.returncode for one in ended), "\n".join(one.stdout for one in ended)[-12000:]
+        assert "World size: 2" in (output / "log.txt").read_text()
+        weights = torch.load(output / "model_final.pth", weights_only=True)["model"]
+        found.append((weights, read_figures(output)))
+    assert not [number for number, one in enumerate(found) if difference(one, found[0])]

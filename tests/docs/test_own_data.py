@@ -1,0 +1,59 @@
+"""docs/own_data.md: its commands, run as they stand on a folder made here (but for fewer and smaller iterations)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from tests.docs.conftest import label_map, picture, save
+from tests.documents import SMALL, commands_of, read, run, run_small, snippet
+from tests.figures import read_figures
+
+TEXT = read("docs/own_data.md")
+
+
+@pytest.fixture
+def mine(clone: Path) -> Path:
+    """A folder data set whose training labels are ids and validation labels colours."""
+    folder = clone / "mine"
+    colors = np.array([[70, 130, 180], [128, 64, 128], [40, 140, 40]], np.uint8)
+    for split, count in (("train", 5), ("val", 2)):
+        for number in range(count):
+            ids = label_map(3)
+            save(folder / f"images/{split}/{number}.jpg", picture())
+            save(folder / f"labels/{split}/{number}.png", ids if split == "train" else colors[ids])
+    (folder / "classes.txt").write_text(snippet(TEXT, "classes.txt"))
+    return folder
+
+
+def test_from_a_folder_to_a_trained_model(
+    clone: Path, mine: Path, forgetful: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *commands, evaluation = commands_of("docs/own_data.md")
+    assert len(commands) == 4
+    for command in [*commands, evaluation]:
+        if "configs/ade20k" in command:
+            run_small(command, monkeypatch)
+        else:
+            options = [*SMALL, "TEST.EVAL_PERIOD", "2"] if "train_net.py" in command else []
+            run(command, monkeypatch, options)
+    assert len(list((clone / "checked").glob("*.png"))) == 5
+    results = read_figures(clone / "output/mine")
+    assert {"mIoU", "IoU-sky", "IoU-road", "IoU-tree"} <= results.keys()
+    assert read_figures(clone / "output/mine_again") == results
+    assert read_figures(clone / "output/mine_R50").keys() == results.keys()
+
+    # The same weights on another list of classes: the error of the last section.
+    (mine / "classes.txt").write_text(snippet(TEXT, "classes.txt").replace("tree", "bush"))
+    for name in ("folder:mine/train", "folder:mine/val"):
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    with pytest.raises(ValueError, match=r"1 differ \(id: weights -> data\): 2: 'tree' -> 'bush'"):
+        run(evaluation, monkeypatch, SMALL)
+
+
+def test_from_python(mine: Path, forgetful: None) -> None:
+    exec(snippet(TEXT, "python"), {})
+    assert len(DatasetCatalog.get("mine_train")) == 5
+    assert MetadataCatalog.get("mine_val").stuff_classes == ["sky", "road", "tree"]
