@@ -1,5 +1,6 @@
 """What holds for every test: seeded, offline, one thread, and data sets in a temporary folder of its own."""
 
+import logging
 import os
 import random
 import shutil
@@ -18,6 +19,7 @@ os.environ["DETECTRON2_DATASETS"] = _DATASETS
 import numpy as np
 import pytest
 import torch
+from detectron2.utils import logger as detectron2_logger
 
 torch.set_num_threads(1)
 
@@ -31,6 +33,21 @@ def _seed() -> None:
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def logs_as_before() -> Iterator[None]:
+    """For tests that run trainings in their own process: these take the logs, which other tests listen to."""
+    yield
+    for name in ("icpc_d2", "detectron2", "fvcore"):
+        logger = logging.getLogger(name)
+        for handler in list(logger.handlers):
+            logger.removeHandler(handler)
+            handler.close()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
+    detectron2_logger.setup_logger.cache_clear()
+    detectron2_logger._cached_log_stream.cache_clear()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -147,14 +147,6 @@ def test_resume_continues_the_training(trained: tuple[Path, str], datasets: Path
     assert not any(name.startswith("text_encoder.") for name in moved)
 
 
-def test_two_processes_train_and_evaluate_on_the_cpu(datasets: Path, tmp_path: Path) -> None:
-    log = train_net(datasets, tmp_path / "two", "--num-gpus=2")
-    assert "SyncBN -> naiveSyncBN (2 process(es) on cpu)" in log
-    weights = str(tmp_path / "two" / "model_final.pth")
-    train_net(datasets, tmp_path / "one", "--eval-only", MODEL__WEIGHTS=weights)
-    assert results(tmp_path / "one") == results(tmp_path / "two")
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

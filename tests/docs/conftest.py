@@ -33,7 +33,7 @@ def label_map(num_ids: int, height: int = 64, width: int = 96) -> np.ndarray:
 
 
 @pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def clone(tmp_path: Path, logs_as_before: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The working directory, with the project in it and a folder ``datasets`` where data sets are looked for."""
     place(tmp_path)
     (tmp_path / "datasets").symlink_to(DATASETS)

@@ -22,7 +22,7 @@ def test_fuzz_and_memory(clone: Path) -> None:
     (clone / "mine/classes.txt").write_text("sky\nroad\ntree\n")
     data = settings(DATASETS__TRAIN='("folder:mine/train",)', DATASETS__TEST='("folder:mine/val",)')
     endless = settings(SOLVER__MAX_ITER=10**7, SOLVER__CHECKPOINT_PERIOD=10**7)
-    done = run_outside(f"{memory.replace('45', '0.4')} {shlex.join([*SMALL, *data, *endless])}", clone)
+    done = run_outside(f"{memory.replace('45', '0.3')} {shlex.join([*SMALL, *data, *endless])}", clone)
     found = json.loads((clone / "memory.json").read_text())
     assert found["exit_code"] == 143, done.stdout
     assert found["rss_end"] > 100 and found["images_per_second"][1] > 0

@@ -85,6 +85,7 @@ def train_until(signal_number: signal.Signals, whom: str, program: str, data: Pa
 def test_what_was_ended_goes_on_to_the_same_bits(data: Path, tmp_path: Path) -> None:
     undisturbed, output = tmp_path / "undisturbed", tmp_path / "output"
     train(BY_TORCHRUN, data, undisturbed)
+    assert "SyncBN -> naiveSyncBN (2 process(es) on cpu)" in said(undisturbed)
 
     train_until(signal.SIGKILL, "all", SPAWNED, data, output)  # as what kills a machine
     # As a terminal's Ctrl-C; then to the one alone that has started the others.

@@ -36,7 +36,8 @@ def assert_equal(logits: Tensor, labels: Tensor, ignore_value: int = IGNORE) -> 
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, wanted.float(), rtol=1e-5, atol=1e-6)
     (ours,), (theirs,) = torch.autograd.grad(found, logits), torch.autograd.grad(wanted, logits)
-    assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+    # 1e-7: the probability of a pixel that is nearly sure, less one, is rounded that much.
+    assert (ours - theirs).norm() <= 1e-5 * theirs.norm() + 1e-7
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1000])
@@ -56,6 +57,7 @@ def test_equals_the_plain_form(
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
 def test_equals_the_plain_form_at_any_size(h: int, w: int, height: int, width: int, rows: int) -> None:
+    torch.manual_seed(0)  # so that a failing case fails again
     with pytest.MonkeyPatch.context() as patch:
         strips_of(patch, (1, 3), width, rows)
         assert_equal(*make((1, 3, h, w), (height, width)))

@@ -1,6 +1,7 @@
 """The benchmark finds both forms equal, says so, and notices when they are not."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,14 @@ import torch
 from icpc_d2.tools import reference
 from icpc_d2.tools.benchmark import differences, main
 from icpc_d2.tools.measuring import Result, alternate, max_abs_diff, max_rel_diff
+from tests.documents import read
 from tests.modeling.conftest import CONFIGS
 
 TINY = str(CONFIGS / "quickstart/icpc_tiny.yaml")
 SMALL = ("--config-file", TINY, "--size", "64", "--batch", "2", "--repeats", "1")
+# Arguments in the tables of docs/efficiency.md.
+_ROW = re.compile(r"^\| `((?:text|alignment|loss|inference|train)\b[^`|]*)`", re.MULTILINE)
+ROWS = sorted(set(_ROW.findall(read("docs/efficiency.md"))))
 KEYS = {"naive_s", "ours_s", "speedup", "naive_peak_mb", "ours_peak_mb", "max_abs_diff", "max_rel_grad_diff"}
 
 
@@ -39,6 +44,12 @@ def test_inference_has_no_gradients(case: str, tmp_path: Path) -> None:
     code, figures = run(tmp_path, case, "--mode", "inference", "--no-memory")
     assert code == 0
     assert figures["max_rel_grad_diff"] is None and figures["max_abs_diff"] is not None
+
+
+@pytest.mark.parametrize("arguments", ROWS)
+def test_the_rows_of_the_document(arguments: str) -> None:
+    """Each of them, in small."""
+    assert main([*arguments.split(), *SMALL, "--classes", "12", "--no-memory"]) == 0
 
 
 @pytest.mark.parametrize("case", ["inference", "train"])
