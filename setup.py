@@ -80,6 +80,7 @@ setup(
             "pytest-xdist>=3.5",
             # Exact, because what the formatter says differs between releases.
             "ruff==0.17.6",
+            "setuptools>=70.1",  # builds wheels by itself, for the test of ours
         ],
     },
 )
