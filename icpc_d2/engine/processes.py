@@ -34,17 +34,21 @@ def launch(main: Callable[[Namespace], Any], args: Namespace) -> None:
     Raises:
         ValueError: the environment is incomplete, or contradicts `args` or the machine.
     """
-    if "LOCAL_RANK" not in os.environ:
-        main(args) if args.num_gpus * args.num_machines <= 1 else _start(main, args)
-        return
-    if args.num_gpus * args.num_machines > 1:
-        raise ValueError(
-            f"--num-gpus {args.num_gpus} --num-machines {args.num_machines}: LOCAL_RANK is set, so that torchrun or "
-            "the like starts the processes. Tell it how many (--nproc-per-node, --nnodes) and leave these flags out."
-        )
-    join_processes()
-    main(args)
-    distributed.destroy_process_group()
+    several = args.num_gpus * args.num_machines > 1
+    if "LOCAL_RANK" in os.environ:
+        if several:
+            raise ValueError(
+                f"--num-gpus {args.num_gpus} --num-machines {args.num_machines}: LOCAL_RANK is set, so that torchrun "
+                "or the like starts the processes. Tell it how many (--nproc-per-node, --nnodes) and leave these flags "
+                "out."
+            )
+        join_processes()
+        main(args)
+        distributed.destroy_process_group()
+    elif several:
+        _start(main, args)
+    else:
+        main(args)
 
 
 def _start(main: Callable[[Namespace], Any], args: Namespace) -> None:

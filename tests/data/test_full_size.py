@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,30 +20,42 @@ PREPARATIONS = {
 }
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A folder with the real samples of a data set, prepared once."""
+
+    @cache
+    def prepare(name: str) -> Path:
+        preparation, folder = PREPARATIONS[name]
+        root = tmp_path_factory.mktemp(name)
+        (root / folder).mkdir()
+        for entry in (SHARED / folder).iterdir():
+            (root / folder / entry.name).symlink_to(entry)
+        assert main(preparation, ["--root", str(root), "--workers", "1"]) == 0
+        return root
+
+    return prepare
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"real pictures are not there: {SHARED}")
 @pytest.mark.parametrize("backbone", ["R50", "R101", "ViTB"])
 @pytest.mark.parametrize("name", PREPARATIONS)
-def test_two_iterations(tmp_path: Path, name: str, backbone: str) -> None:
-    preparation, folder = PREPARATIONS[name]
-    (tmp_path / folder).mkdir()
-    for entry in (SHARED / folder).iterdir():
-        (tmp_path / folder / entry.name).symlink_to(entry)
-    assert main(preparation, ["--root", str(tmp_path), "--workers", "1"]) == 0
+def test_two_iterations(prepared: Callable[[str], Path], tmp_path: Path, name: str, backbone: str) -> None:
     overrides = {
         "MODEL.DEVICE": "cpu",
         "MODEL.WEIGHTS": "",
         "INPUT.MIN_SIZE_TRAIN": "(64,)",
         "INPUT.CROP.SIZE": "(64,64)",
         "DATASETS.TEST": "()",
-        "SOLVER.IMS_PER_BATCH": "2",
+        "SOLVER.IMS_PER_BATCH": "1",
         "SOLVER.MAX_ITER": "2",
         "DATALOADER.NUM_WORKERS": "1",
         "OUTPUT_DIR": str(tmp_path / "output"),
     }
     command = [sys.executable, "train_net.py", "--config-file", f"configs/{name}/icpc_{backbone}.yaml"]
     options = [word for pair in overrides.items() for word in pair]
-    done = run_program([*command, "--dist-url", "auto", *options], DETECTRON2_DATASETS=str(tmp_path))
+    done = run_program([*command, "--dist-url", "auto", *options], DETECTRON2_DATASETS=str(prepared(name)))
     assert done.returncode == 0, done.stdout[-4000:]
     metrics = json.loads((tmp_path / "output/metrics.json").read_text().splitlines()[-1])
     assert metrics["iteration"] == 1

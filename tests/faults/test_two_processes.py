@@ -77,7 +77,7 @@ def train_until(signal_number: signal.Signals, whom: str, program: str, data: Pa
         (os.killpg if whom == "all" else os.kill)(process.pid, signal_number)
         code = process.wait(timeout=120)
     assert not (output / "model_final.pth").exists(), "the signal came too late"
-    assert (said(output).count(ENDED) > ends) == (signal_number != signal.SIGKILL)
+    assert said(output).count(ENDED) > ends
     return code
 
 
@@ -87,7 +87,6 @@ def test_what_was_ended_goes_on_to_the_same_bits(data: Path, tmp_path: Path) -> 
     train(BY_TORCHRUN, data, undisturbed)
     assert "SyncBN -> naiveSyncBN (2 process(es) on cpu)" in said(undisturbed)
 
-    train_until(signal.SIGKILL, "all", SPAWNED, data, output)  # as what kills a machine
     # As a terminal's Ctrl-C; then to the one alone that has started the others.
     assert train_until(signal.SIGINT, "all", SPAWNED, data, output) == 128 + signal.SIGINT
     assert train_until(signal.SIGTERM, "one", SPAWNED, data, output) == 128 + signal.SIGTERM
