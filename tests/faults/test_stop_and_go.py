@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,15 @@ def test_a_signal_saves_a_checkpoint_and_no_iteration_is_lost(
     assert run_difference(tmp_path, undisturbed) == ""
 
 
-def test_a_second_interrupt_ends_at_once(data: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as Python has it, also where the tests are a script's background job, which starts with it ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def test_a_second_interrupt_ends_at_once(interruptible: None, data: Path, tmp_path: Path) -> None:
     trainer = make_trainer(data, tmp_path)
     trainer._trainer.register_hooks([At(3, send(signal.SIGINT)), At(3, send(signal.SIGINT))])
     with pytest.raises(KeyboardInterrupt):
