@@ -49,7 +49,7 @@ setup(
         "icpc_d2.configs": ["**/*.yaml"],
         "icpc_d2.data": ["classes/*.txt", "shared_classes/*.txt"],
         "icpc_d2.modeling": ["architectures/*.json"],
-        "icpc_d2.tools": ["*.csv"],
+        "icpc_d2.tools.config_table": ["*.csv"],
     },
     install_requires=[
         "torch>=2.4",

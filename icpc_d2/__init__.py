@@ -11,18 +11,17 @@ from icpc_d2.install_detectron2 import check_detectron2
 check_detectron2()
 
 from icpc_d2 import data, modeling
-from icpc_d2.config import add_icpc_config
-from icpc_d2.config_files import get_config_file
+from icpc_d2.config import add_icpc_config, get_config_file
 
 if TYPE_CHECKING:
-    from icpc_d2.predictor import Predictor
+    from icpc_d2.inference.predictor import Predictor
 
 __all__ = ["Predictor", "add_icpc_config", "data", "get_config_file", "modeling"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Predictor":
-        from icpc_d2.predictor import Predictor
+        from icpc_d2.inference.predictor import Predictor
 
         return Predictor
     raise AttributeError(f"module 'icpc_d2' has no attribute {name!r}")

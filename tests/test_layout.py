@@ -10,7 +10,7 @@ from detectron2.config import get_cfg
 from detectron2.projects import deeplab
 
 from icpc_d2.config import add_icpc_config
-from icpc_d2.engine.config_file import leaves
+from icpc_d2.config.load import leaves
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "icpc_d2").rglob("*.py")), ROOT / "train_net.py"]
@@ -34,7 +34,7 @@ MAY_IMPORT = {
 # Where a config may be in hand. Elsewhere only what Detectron2 constructs by its name in the config reads one:
 # a `from_config`, or a function or class decorated with a registry's `register` or with `configurable`.
 CFG_LIVES_IN = (
-    "icpc_d2/config",
+    "icpc_d2/config/keys",
     "icpc_d2/modeling/build",
     "icpc_d2/modeling/class_names",
     "icpc_d2/data/dataset_mapper",
@@ -84,7 +84,7 @@ def test_no_import_circles() -> None:
 
 
 def test_config_imports_nothing_but_detectron2_config() -> None:
-    imports = [node for node in TREES["icpc_d2/config"].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports = [node for node in TREES["icpc_d2/config/keys"].body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert [ast.unparse(node) for node in imports] == ["from detectron2.config import CfgNode as CN"]
 
 
@@ -132,7 +132,7 @@ def test_every_key_of_the_config_is_read() -> None:
     theirs = dict(leaves(cfg))
     add_icpc_config(cfg)
     ours = {key for key, value in leaves(cfg) if key not in theirs or theirs[key] != value}
-    readers = [tree for module, tree in TREES.items() if module != "icpc_d2/config"]
+    readers = [tree for module, tree in TREES.items() if module != "icpc_d2/config/keys"]
     # The ImageNet ResNet is built from its keys by Detectron2's DeepLab project.
     readers += [ast.parse(path.read_text()) for path in Path(deeplab.__file__).parent.glob("*.py")]
     read = {key for tree in readers for key in keys_read(tree)}

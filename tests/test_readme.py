@@ -12,7 +12,7 @@ from detectron2.modeling import build_model
 from PIL import Image
 
 from icpc_d2 import add_icpc_config
-from icpc_d2.config_files import get_config_file
+from icpc_d2.config import get_config_file
 from tests.documents import ROOT, documents, read, snippet
 
 README = read("README.md")

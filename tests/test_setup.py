@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from icpc_d2 import install_detectron2
-from icpc_d2.config_files import get_config_file
+from icpc_d2.config import get_config_file
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 
 from icpc_d2 import add_icpc_config
 from icpc_d2.checkpoint import WeightsCheckpointer
-from icpc_d2.config_files import get_config_file
+from icpc_d2.config import get_config_file
 
 CLASSES = ["sky", "tree", "chest of drawers", "car"]
 

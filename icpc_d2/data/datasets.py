@@ -7,7 +7,7 @@ Each row becomes names in Detectron2's ``DatasetCatalog`` and ``MetadataCatalog`
 import os
 
 from icpc_d2.data.registration import SemSegDataset, register_dataset
-from icpc_d2.data.scenes import make_scenes
+from icpc_d2.data.scenes.dataset import make_scenes
 
 TRAIN_VAL = {"train": "train", "val": "val"}
 PREPARE = "python -m icpc_d2.tools.prepare_"

@@ -18,7 +18,7 @@ from detectron2.utils import comm
 from torch import distributed
 from torch.multiprocessing import ProcessExitedException
 
-from icpc_d2.engine.stopping import SIGNALS
+from icpc_d2.engine.hooks.stopping import SIGNALS
 
 # What torchrun tells each process that it starts.
 ENVIRONMENT = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")

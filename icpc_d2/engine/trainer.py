@@ -19,18 +19,18 @@ from torch.optim.lr_scheduler import LRScheduler
 from icpc_d2.checkpoint import ICPCCheckpointer, WeightsCheckpointer, load_text_encoder
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.loader import Draws, TrainingSamples, build_sampler, build_train_loader
-from icpc_d2.engine.guards import add_guards
-from icpc_d2.engine.hooks import BestCheckpointer
-from icpc_d2.engine.label_maps import as_evaluated
-from icpc_d2.engine.model import distribute, prepare, share_buffers
-from icpc_d2.engine.monitor import add_monitors
-from icpc_d2.engine.non_finite import StepSkippedError
-from icpc_d2.engine.output_folder import OutputFolder
-from icpc_d2.engine.provenance import describe_run
+from icpc_d2.engine.hooks.build import add_guards
+from icpc_d2.engine.hooks.evaluation import BestCheckpointer
+from icpc_d2.engine.hooks.non_finite import StepSkippedError
+from icpc_d2.engine.hooks.records import add_monitors
+from icpc_d2.engine.hooks.stopping import Batches, StopOnSignal
+from icpc_d2.engine.parallel import distribute, prepare, share_buffers
+from icpc_d2.engine.run_folder.output_folder import OutputFolder
+from icpc_d2.engine.run_folder.provenance import describe_run
 from icpc_d2.engine.solver import build_lr_scheduler, build_optimizer, images_at_once, scale_to_processes
-from icpc_d2.engine.step import build_step
-from icpc_d2.engine.stopping import Batches, StopOnSignal
+from icpc_d2.engine.train_step import build_step
 from icpc_d2.evaluation import build_evaluator, results_table, write_results
+from icpc_d2.evaluation.label_maps import as_evaluated
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """Detectron2's, made ready by :func:`icpc_d2.engine.model.prepare`."""
+        """Detectron2's, made ready by :func:`icpc_d2.engine.parallel.prepare`."""
         return prepare(cfg, super().build_model(cfg))
 
     @classmethod

@@ -11,7 +11,7 @@ from detectron2.data import MetadataCatalog
 from numpy.typing import DTypeLike
 
 from icpc_d2.data.dataset_mapper import read_label
-from icpc_d2.evaluation.answers import label_map
+from icpc_d2.evaluation.outputs import label_map
 
 # "Unlabelled" in 16-bit label files, whatever the data set's own ignore label.
 IGNORE_16_BIT = 65535
@@ -64,7 +64,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
 
         Args:
             inputs: samples with "file_name".
-            outputs: each with "labels", "prediction" or "sem_seg", see :func:`icpc_d2.evaluation.answers.label_map`;
+            outputs: each with "labels", "prediction" or "sem_seg", see :func:`icpc_d2.evaluation.outputs.label_map`;
                 as large as the label.
 
         Raises:

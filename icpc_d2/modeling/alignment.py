@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icpc_d2.modeling.folding import Step, Steps
+from icpc_d2.modeling.fast.folding import Step, Steps
 
 
 class Up(nn.Sequential):

@@ -1,7 +1,7 @@
 """Detectron2's FPN on the backbone's maps joined with the score maps.
 
 ``lateral(concat[f, A])`` is ``W_f f + W_a A``, and ``W_a A`` is folded with the up-sampling that A comes from, so that
-neither the concatenation nor the fine score maps need to exist; see `icpc_d2.modeling.folding`.
+neither the concatenation nor the fine score maps need to exist; see `icpc_d2.modeling.fast.folding`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icpc_d2.modeling.alignment import ScoreMaps
-from icpc_d2.modeling.cache import WeightCache
-from icpc_d2.modeling.folding import Chain, Kernel, Plan, Steps, fold, make_plan
+from icpc_d2.modeling.fast.cache import WeightCache
+from icpc_d2.modeling.fast.folding import Chain, Kernel, Plan, Steps, fold, make_plan
 
 
 class LateralInput(NamedTuple):

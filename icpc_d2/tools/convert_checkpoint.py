@@ -20,6 +20,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 from torch import nn
 
+from icpc_d2.analysis.random_models import build_random, load_config
 from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.checkpoint.checkpointer import check_quick_gelu
 from icpc_d2.checkpoint.classes import check_classes
@@ -29,7 +30,6 @@ from icpc_d2.checkpoint.imagenet import read_imagenet
 from icpc_d2.checkpoint.key_maps import check_names, convert_clip, fit, unwrap
 from icpc_d2.files import atomically
 from icpc_d2.modeling.class_names import get_class_names
-from icpc_d2.tools.building import build_random, load_config
 
 
 class Conversion(NamedTuple):

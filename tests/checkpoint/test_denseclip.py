@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from icpc_d2.analysis.random_models import build_on_meta, build_random, load_config
 from icpc_d2.checkpoint.denseclip import TEXT_POSITIONS, from_denseclip, read_denseclip, to_denseclip
-from icpc_d2.tools.building import build_on_meta, build_random, load_config
 from tests.checkpoint.denseclip_forward import forward
 from tests.checkpoint.denseclip_shapes import (
     POSITIONS,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from icpc_d2.tools.preparation import main
-from icpc_d2.tools.prepare_ade20k_full import ADE20K_FULL
-from icpc_d2.tools.prepare_coco_stuff_10k import COCO_STUFF_10K
+from icpc_d2.tools.prepare.ade20k_full import ADE20K_FULL
+from icpc_d2.tools.prepare.coco_stuff_10k import COCO_STUFF_10K
+from icpc_d2.tools.prepare.recipe import main
 from tests.programs import ROOT, run_program
 
 SHARED = ROOT.parent / "shared" / "data"

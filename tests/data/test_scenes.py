@@ -10,9 +10,11 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 
-from icpc_d2.data import datasets, read_image, read_label, registration, scene_drawing, scenes
+from icpc_d2.data import datasets, read_image, read_label, registration
 from icpc_d2.data.class_list import read_class_list
-from icpc_d2.data.scenes import draw_scene, make_scenes
+from icpc_d2.data.scenes import dataset as scenes
+from icpc_d2.data.scenes import drawing as scene_drawing
+from icpc_d2.data.scenes.dataset import draw_scene, make_scenes
 
 NAMES = read_class_list("scenes_10").prompt_names
 

@@ -11,7 +11,8 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from icpc_d2.data import datasets, scenes
+from icpc_d2.data import datasets
+from icpc_d2.data.scenes import dataset as scenes
 from tests.documents import place
 
 DATASETS = Path(os.environ["DETECTRON2_DATASETS"])

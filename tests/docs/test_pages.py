@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from icpc_d2.data.datasets import DATASETS as ROWS
-from icpc_d2.tools import cost_curves
-from icpc_d2.tools.video import Frame, write_video
+from icpc_d2.tools.flops import curves as cost_curves
+from icpc_d2.tools.predict.video import Frame, write_video
 from tests.docs.conftest import picture, save, save_folder_dataset, save_prepared
 from tests.documents import (
     ROOT,
@@ -45,9 +45,9 @@ def test_readme(
     run(QUICKSTART, monkeypatch, SMALL)
     for command in commands_of("README.md"):
         command = command.split("  #")[0]
-        if "icpc_d2.tools.app" in command:
+        if "icpc_d2.tools.app.command" in command:
             continue  # needs Gradio: tests/tools/test_app.py runs it
-        if "icpc_d2.tools.study" in command:
+        if "icpc_d2.tools.study.command" in command:
             assert command in commands_of("docs/studies/camvid.md")  # which is run below
         elif "configs/ade20k" in command:
             run_small(command, monkeypatch)

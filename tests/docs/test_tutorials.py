@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from icpc_d2.modeling.text.prompts import PROMPTS
-from icpc_d2.tools.prepare_ade20k import ADE20K
-from icpc_d2.tools.video import Frame, write_video
+from icpc_d2.tools.predict.video import Frame, write_video
+from icpc_d2.tools.prepare.ade20k import ADE20K
 from tests.docs.conftest import picture, save, save_folder_dataset
 from tests.documents import SMALL, TINY, commands_of, documents, read, run, run_small, snippet
 from tests.tiny_checkpoint import tiny_cfg, write_checkpoint

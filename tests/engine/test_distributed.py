@@ -46,8 +46,8 @@ def one(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("one")
     with pytest.MonkeyPatch.context() as patch:
         # The logs would stay open for all tests that follow.
-        patch.setattr("icpc_d2.engine.config.setup_logger", lambda *args, **kwargs: None)
-        patch.setattr("icpc_d2.engine.config.default_setup", lambda cfg, args: None)
+        patch.setattr("icpc_d2.engine.setup.setup_logger", lambda *args, **kwargs: None)
+        patch.setattr("icpc_d2.engine.setup.default_setup", lambda cfg, args: None)
         run_all(setup(default_argument_parser().parse_args(arguments(scenes, output))))
     return output
 

@@ -12,7 +12,7 @@ import icpc_d2  # noqa: F401  registers the models
 from icpc_d2.checkpoint import WeightsCheckpointer
 from icpc_d2.config import add_icpc_config
 from icpc_d2.engine import Trainer
-from icpc_d2.engine.hooks import BestCheckpointer
+from icpc_d2.engine.hooks.evaluation import BestCheckpointer
 
 
 def evaluated(

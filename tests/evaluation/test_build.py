@@ -9,7 +9,7 @@ from PIL import Image
 
 from icpc_d2.config import add_icpc_config
 from icpc_d2.evaluation import build_evaluator
-from icpc_d2.evaluation.pictures import spread
+from icpc_d2.evaluation.image_writer import spread
 
 from .conftest import TinyDataset
 

@@ -26,9 +26,9 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from icpc_d2.checkpoint import ICPCCheckpointer
+from icpc_d2.config.load import ConfigError, leaves, load_config
 from icpc_d2.data import BadFileError, SemSegDatasetMapper
 from icpc_d2.data.augmentation import training_augmentations
-from icpc_d2.engine.config_file import ConfigError, leaves, load_config
 from tests.faults.strategies import checkpoints, configs, default_config, make_model, pictures
 
 NUM_CLASSES = 4

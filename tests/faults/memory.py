@@ -20,8 +20,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from icpc_d2.engine.config_file import load_config
-from icpc_d2.tools.run_metrics import read_metrics
+from icpc_d2.config.load import load_config
+from icpc_d2.engine.run_folder.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
 PERIOD = 10.0  # seconds between samples, of a run that is long enough

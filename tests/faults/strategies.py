@@ -16,7 +16,7 @@ from torch import nn
 
 from icpc_d2 import add_icpc_config
 from icpc_d2.checkpoint import ICPCCheckpointer
-from icpc_d2.engine.config_file import leaves
+from icpc_d2.config.load import leaves
 
 FORMATS = {
     "png": ("L", "P", "RGB", "RGBA", "I;16", "1", "LA"),

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from icpc_d2.engine import stopping
-from icpc_d2.engine.stopping import Batches, StopOnSignal, Stopped
+from icpc_d2.engine.hooks import stopping
+from icpc_d2.engine.hooks.stopping import Batches, StopOnSignal, Stopped
 
 
 def states_of_others(monkeypatch: pytest.MonkeyPatch, *others: tuple[int, str]) -> None:

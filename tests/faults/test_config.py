@@ -8,10 +8,10 @@ import pytest
 import yaml
 from detectron2.modeling import build_model
 
-from icpc_d2.config_files import get_config_file
+from icpc_d2.config import get_config_file
+from icpc_d2.config.load import ConfigError, load_config
 from icpc_d2.engine import setup
-from icpc_d2.engine.config_checks import check_ranges
-from icpc_d2.engine.config_file import ConfigError, load_config
+from icpc_d2.engine.setup_checks import check_ranges
 from tests.faults.tiny_run import arguments, make_data, make_trainer
 from tests.modeling.conftest import make_cfg
 
@@ -119,7 +119,7 @@ def test_data_sets_that_are_unknown_or_missing_are_found_before_the_training(
     with pytest.raises(ConfigError, match=f"{key}: there is no data set .* Did you mean camvid_sem_seg_train?"):
         setup(args)
     args.opts[place] = "('camvid_sem_seg_val',)"
-    with pytest.raises(FileNotFoundError, match="Run `python -m icpc_d2.tools.prepare_camvid`"):
+    with pytest.raises(FileNotFoundError, match="Run `python -m icpc_d2.tools.prepare camvid`"):
         setup(args)
     args.opts[place] = "('folder:nowhere/val',)"
     with pytest.raises(FileNotFoundError, match="nowhere"):

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 import icpc_d2
-from icpc_d2.engine.config_file import load_config
-from icpc_d2.engine.provenance import describe_git, read_starts
+from icpc_d2.config.load import load_config
+from icpc_d2.engine.run_folder.provenance import describe_git, read_starts
 from tests.faults.tiny_run import make_trainer
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from icpc_d2.checkpoint import ICPCCheckpointer, clip_weights
 from icpc_d2.checkpoint.clip_weights import UnreadableWeightsError
-from icpc_d2.engine.config_file import ConfigError, load_config
+from icpc_d2.config.load import ConfigError, load_config
 
 
 class Exploit:

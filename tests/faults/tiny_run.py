@@ -13,10 +13,10 @@ from detectron2.engine import HookBase
 from PIL import Image
 from torch import Tensor
 
-from icpc_d2.config_files import get_config_file
+from icpc_d2.config import get_config_file
 from icpc_d2.engine import Trainer, setup
-from icpc_d2.engine.monitor import FirstPage
-from icpc_d2.engine.validation_pictures import ValidationPictures
+from icpc_d2.engine.hooks.records import FirstPage
+from icpc_d2.engine.hooks.validation_images import ValidationPictures
 from tests.figures import read_figures
 
 CLASSES = 3

@@ -8,7 +8,7 @@ PROGRAM = """
 {before}
 def work():
 {work}
-from icpc_d2.tools.measuring import peak_growth
+from icpc_d2.analysis.timing import peak_growth
 print(peak_growth(work, "cpu"))
 """
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icpc_d2.modeling.alignment import MultiScaleAlignment, ScoreMaps, SingleScaleAlignment
-from icpc_d2.modeling.folding import Step, choose_splits, count_macs, expand, fold, make_plan
+from icpc_d2.modeling.fast.folding import Step, choose_splits, count_macs, expand, fold, make_plan
 from icpc_d2.modeling.neck import AlignedFPN
 
 LEVELS = ("res2", "res3", "res4", "res5")

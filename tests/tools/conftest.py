@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from icpc_d2.predictor import Predictor
-from icpc_d2.tools import app
-from icpc_d2.tools.uploads import Limits
-from icpc_d2.tools.workbench import Workbench
+from icpc_d2.inference.predictor import Predictor
+from icpc_d2.tools.app import command as app
+from icpc_d2.tools.app.uploads import Limits
+from icpc_d2.tools.app.workbench import Workbench
 from tests.tiny_checkpoint import tiny_cfg, write_checkpoint
 
 CLASSES = ["sky", "tree", "water", "car"]

@@ -26,11 +26,11 @@ import httpx
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from icpc_d2.tools import app
+from icpc_d2.tools.app import command as app
 
 DOCUMENT = read("docs/app.md")
 _ALL = [*commands_of("docs/app.md"), *commands_of("README.md")]
-COMMANDS = sorted({command.split("  #")[0] for command in _ALL if "icpc_d2.tools.app" in command})
+COMMANDS = sorted({command.split("  #")[0] for command in _ALL if "icpc_d2.tools.app.command" in command})
 
 
 @pytest.fixture(scope="module")

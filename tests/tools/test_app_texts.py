@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from icpc_d2.tools.app_texts import choices, color_scale, describe, legend
+from icpc_d2.tools.app.texts import choices, color_scale, describe, legend
 
 
 def make_answer(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icpc_d2.tools.archives import Archive, unpack
-from icpc_d2.tools.preparation import main
-from icpc_d2.tools.prepare_ade20k import ADE20K
+from icpc_d2.tools.prepare.ade20k import ADE20K
+from icpc_d2.tools.prepare.archives import Archive, unpack
+from icpc_d2.tools.prepare.recipe import main
 
 ARCHIVE = Archive("set*.zip", "set", ("images",), (".txt",))
 

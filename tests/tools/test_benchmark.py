@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from icpc_d2.analysis.timing import Result, alternate, max_abs_diff, max_rel_diff
 from icpc_d2.tools import reference
-from icpc_d2.tools.benchmark import differences, main
-from icpc_d2.tools.measuring import Result, alternate, max_abs_diff, max_rel_diff
+from icpc_d2.tools.benchmark.command import differences, main
 from tests.documents import read
 from tests.modeling.conftest import CONFIGS
 
@@ -104,7 +104,7 @@ def test_memory_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
 def test_peak_growth_is_what_the_work_needs() -> None:
     code = """
 import torch
-from icpc_d2.tools.measuring import Result, peak_growth
+from icpc_d2.analysis.timing import Result, peak_growth
 torch.ones(100 << 18)  # 100 MiB that are freed again
 print(peak_growth(lambda: Result([torch.ones(64 << 18).sum()]), "cpu"))
 """

@@ -11,9 +11,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from icpc_d2.data.class_list import CLASS_LISTS
-from icpc_d2.tools import check_dataset
-from icpc_d2.tools.preparation import main as prepare
-from icpc_d2.tools.prepare_camvid import CAMVID
+from icpc_d2.tools.check_dataset import command as check_dataset
+from icpc_d2.tools.prepare.camvid import CAMVID
+from icpc_d2.tools.prepare.recipe import main as prepare
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -235,8 +235,8 @@ def test_registered_and_folder_data_sets_by_name(copy: Path, capsys: pytest.Capt
     ("name", "message"),
     [
         ("camvid_sem_seg_vall", "there is no data set of this name. Similar names: camvid_sem_seg_val"),
-        ("camvid_sem_seg_val", "Run `python -m icpc_d2.tools.prepare_camvid`"),
-        ("ade20k_sem_seg_val", "Run `python -m icpc_d2.tools.prepare_ade20k`"),
+        ("camvid_sem_seg_val", "Run `python -m icpc_d2.tools.prepare camvid`"),
+        ("ade20k_sem_seg_val", "Run `python -m icpc_d2.tools.prepare ade20k`"),
         ("folder:/nowhere/val", "lacks /nowhere/images/val"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from icpc_d2.tools.config_table import (
+from icpc_d2.tools.config_table.command import (
     BEGIN,
     END,
     HEADER,
@@ -122,9 +122,9 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     (tmp_path / "README.md").write_text(f"before\n{BEGIN}\n{END}\nafter\n")
     rows = tmp_path / "rows.csv"
     rows.write_text("table,row,config,published,log\n-,scenes,,82.2,\n")
-    find = "icpc_d2.tools.config_table.get_config_file"
+    find = "icpc_d2.tools.config_table.command.get_config_file"
     monkeypatch.setattr(find, lambda name: str(tmp_path / name))
-    monkeypatch.setattr("icpc_d2.tools.config_table.ROWS", rows)
+    monkeypatch.setattr("icpc_d2.tools.config_table.command.ROWS", rows)
     assert main(["--check"]) == 1
     assert "run this without --check" in capsys.readouterr().out
     assert main([]) == 0

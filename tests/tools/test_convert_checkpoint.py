@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 from torchvision.models.resnet import Bottleneck, ResNet
 
+from icpc_d2.analysis.random_models import build_random, load_config
 from icpc_d2.checkpoint import ICPCCheckpointer, load_text_encoder
-from icpc_d2.tools.building import build_random, load_config
 from icpc_d2.tools.convert_checkpoint import main
 from tests.checkpoint.denseclip_shapes import TINY_R, make_weights
 from tests.checkpoint.test_checkpointer import make_clip, save_as_openai

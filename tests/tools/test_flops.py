@@ -12,13 +12,13 @@ from fvcore.nn import FlopCountAnalysis
 from fvcore.nn.jit_handles import get_shape
 from torch import Tensor, nn
 
-from icpc_d2.engine.counting import MacCounter, count_macs
+from icpc_d2.analysis.cost import PARTS, Cost, count_cost, full_size
+from icpc_d2.analysis.macs import MacCounter, count_macs
+from icpc_d2.analysis.random_models import build_on_meta, build_random, class_names, load_config
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.text.class_tokens import ClassTokens
-from icpc_d2.tools.building import build_on_meta, build_random, class_names, load_config
-from icpc_d2.tools.cost import PARTS, Cost, count_cost, full_size
-from icpc_d2.tools.cost_curves import plot_cost_curves
-from icpc_d2.tools.flops import main
+from icpc_d2.tools.flops.command import main
+from icpc_d2.tools.flops.curves import plot_cost_curves
 from icpc_d2.tools.reference import make_reference
 from tests.modeling.conftest import CONFIGS, TINY_VIT
 

@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from icpc_d2.data.reading import read_label
-from icpc_d2.tools.preparation import Preparation, main
-from icpc_d2.tools.prepare_ade20k import ADE20K
-from icpc_d2.tools.prepare_ade20k_full import ADE20K_FULL
-from icpc_d2.tools.prepare_camvid import CAMVID
-from icpc_d2.tools.prepare_cityscapes import CITYSCAPES
-from icpc_d2.tools.prepare_coco_stuff_10k import COCO_STUFF_10K
-from icpc_d2.tools.prepare_coco_stuff_164k import COCO_STUFF_164K
-from icpc_d2.tools.prepare_isaid import ISAID
-from icpc_d2.tools.prepare_pascal_context import PASCAL_CONTEXT
-from icpc_d2.tools.prepare_voc import VOC
+from icpc_d2.tools.prepare.ade20k import ADE20K
+from icpc_d2.tools.prepare.ade20k_full import ADE20K_FULL
+from icpc_d2.tools.prepare.camvid import CAMVID
+from icpc_d2.tools.prepare.cityscapes import CITYSCAPES
+from icpc_d2.tools.prepare.coco_stuff_10k import COCO_STUFF_10K
+from icpc_d2.tools.prepare.coco_stuff_164k import COCO_STUFF_164K
+from icpc_d2.tools.prepare.isaid import ISAID
+from icpc_d2.tools.prepare.pascal_context import PASCAL_CONTEXT
+from icpc_d2.tools.prepare.recipe import Preparation, main
+from icpc_d2.tools.prepare.voc import VOC
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"real pictures are not there: {SHARED}")

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icpc_d2.tools import preparation, prepare_isaid
-from icpc_d2.tools.prepare_camvid import CAMVID
+from icpc_d2.tools.prepare import isaid as prepare_isaid
+from icpc_d2.tools.prepare import recipe as preparation
+from icpc_d2.tools.prepare.camvid import CAMVID
 
 PAIRS = 60
 COMMANDS = {
@@ -62,7 +63,7 @@ def start(root: Path, name: str) -> Process:
     other tests have left threads, can lock up.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["icpc_d2.tools.prepare_camvid", "icpc_d2.tools.prepare_isaid"])
+    context.set_forkserver_preload(["icpc_d2.tools.prepare.camvid", "icpc_d2.tools.prepare.isaid"])
     command, options = COMMANDS[name]
     process = context.Process(target=command, args=(["--root", str(root), "--workers", "2", *options],))
     process.start()

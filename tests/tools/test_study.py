@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from icpc_d2.config_files import get_config_file
-from icpc_d2.tools import study
-from icpc_d2.tools.building import load_config
-from icpc_d2.tools.study_plan import read_study
+from icpc_d2.analysis.random_models import load_config
+from icpc_d2.config import get_config_file
+from icpc_d2.tools.study import command as study
+from icpc_d2.tools.study.plan import read_study
 from tests.test_train_net import datasets  # noqa: F401  (a fixture)
 
 # Ten times the seed plus the learning rate is its mIoU. It notes its starts, fails if a file tells it to, and hangs

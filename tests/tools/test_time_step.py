@@ -2,8 +2,8 @@ import re
 
 import pytest
 
-from icpc_d2.config_files import get_config_file
-from icpc_d2.tools import time_step
+from icpc_d2.config import get_config_file
+from icpc_d2.tools.benchmark import step as time_step
 
 TINY = ["--config-file", get_config_file("quickstart/icpc_tiny.yaml"), "--classes", "3", "--size", "64"]
 

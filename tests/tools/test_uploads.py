@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from icpc_d2.data.reading import read_image
-from icpc_d2.tools.uploads import Limits, Upload, UploadError, harmless_name, read_upload
+from icpc_d2.tools.app.uploads import Limits, Upload, UploadError, harmless_name, read_upload
 from tests.tools.strange_pictures import REFUSED, TAKEN, TRICKS, encode, photo
 
 

@@ -14,9 +14,9 @@ from open_clip import SimpleTokenizer
 from PIL import Image
 from torch.nn import functional as F
 
-from icpc_d2.modeling.inspection import embeddings, nearest_words, score_maps
-from icpc_d2.tools.trained import dataset_samples, load_trained, split_title
-from icpc_d2.tools.visualize import main
+from icpc_d2.tools.visualize.command import main
+from icpc_d2.tools.visualize.inspection import embeddings, nearest_words, score_maps
+from icpc_d2.tools.visualize.trained import dataset_samples, load_trained, split_title
 from tests.modeling.conftest import NAMES, make_cfg
 from tests.tiny_checkpoint import write_checkpoint
 from tests.visualization.conftest import assert_legible, drawn, texts  # noqa: F401  (drawn is a fixture)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icpc_d2.predictor import Predictor
-from icpc_d2.tools.uploads import Limits, UploadError
-from icpc_d2.tools.workbench import (
+from icpc_d2.inference.predictor import Predictor
+from icpc_d2.tools.app.uploads import Limits, UploadError
+from icpc_d2.tools.app.workbench import (
     Answer,
     Workbench,
     class_colors,

@@ -8,7 +8,7 @@ import torch
 from open_clip import SimpleTokenizer
 from torch import Tensor, nn
 
-from icpc_d2.modeling.cache import WeightCache
+from icpc_d2.modeling.fast.cache import WeightCache
 
 _tokenizer = SimpleTokenizer()
 

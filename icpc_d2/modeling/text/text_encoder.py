@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from icpc_d2.modeling import clip
-from icpc_d2.modeling.cache import WeightCache
+from icpc_d2.modeling.fast.cache import WeightCache
 from icpc_d2.modeling.text.class_tokens import ClassTokens, TokenBlock
 from icpc_d2.modeling.text.prompts import Context
 

@@ -1,0 +1,149 @@
+"""The cost of one image by part of a model: multiply-adds and parameters, ours and the paper's form."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from icpc_d2.analysis.macs import count_macs, meta_image
+from icpc_d2.modeling import ICPC
+from icpc_d2.tools.reference import PlainAlignment, PlainNeck, make_reference
+
+MODULES = ("backbone", "prompt", "text_encoder", "context_decoder", "alignment", "neck", "sem_seg_head")
+# "scores": cosines and the up-sampling of the dense embedding, Eq. 5.
+PARTS = (*MODULES[:4], "scores", *MODULES[4:])
+# The paper's prompts hold SOT, the context, three tokens of a name and EOT.
+PAPER_CLASS_LENGTH = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one image costs, in multiply-adds by part, and the model's parameters.
+
+    "alignment" is what leads from the cosine maps into the FPN, wherever it runs: the up-sampling of Eq. 8 and the
+    share of the lateral convolutions that takes score maps. Their share of the backbone's maps counts as "neck".
+
+    Attributes:
+        image: an image in evaluation, once everything that images share is kept.
+        first_image: the first one, which computes that.
+        training: the forward pass of one image with gradients, where nothing is kept.
+        naive: the same result in the paper's form, prompts padded to the longest.
+        params: parameters by part.
+    """
+
+    image: Counter[str]
+    first_image: Counter[str]
+    training: Counter[str]
+    naive: Counter[str]
+    params: Counter[str]
+
+    def summary(self) -> dict[str, float]:
+        """The figures of ``--json``: GMACs of an image, and millions of parameters."""
+        return {
+            "total_gmacs": self.image.total() / 1e9,
+            "text_encoder_gmacs": self.image["text_encoder"] / 1e9,
+            "naive_text_encoder_gmacs": self.naive["text_encoder"] / 1e9,
+            "without_text_gmacs": (self.image.total() - self.image["text_encoder"]) / 1e9,
+            "alignment_gmacs": self.image["alignment"] / 1e9,
+            "naive_alignment_gmacs": self.naive["alignment"] / 1e9,
+            "params_m": self.params.total() / 1e6,
+            "params_without_text_m": (self.params.total() - self.params["text_encoder"]) / 1e6,
+        }
+
+
+def count_cost(model: nn.Module, height: int, width: int, reference: bool = False) -> Cost:
+    """Count the cost of a model at an image size, which is padded as the model pads; moves it to the meta device.
+
+    Args:
+        model: ICPC, or a model of a backbone and a head as Detectron2's `SemanticSegmentor`.
+        reference: count the paper's own form in place of ours.
+    """
+    divisor = max(1, model.backbone.size_divisibility)
+    image = meta_image(height + -height % divisor, width + -width % divisor)
+    params = count_params(model)
+    model.to("meta").eval()
+    with torch.no_grad():
+        if not isinstance(model, ICPC):
+            macs = count_image(model, image)
+            return Cost(macs, macs, macs, macs, params)
+        if reference:
+            macs = count_image(make_reference(model, PAPER_CLASS_LENGTH), image)
+            return Cost(macs, macs, macs, macs, params)
+        first_image, kept = count_image(model, image), count_image(model, image)
+        with torch.enable_grad():
+            training = count_image(model, image)
+        return Cost(kept, first_image, training, count_image(make_reference(model), image), params)
+
+
+class SplitCost(NamedTuple):
+    """Multiply-adds of one image.
+
+    Attributes:
+        rest: of all but the text encoder.
+        text: of the text encoder.
+        has_text: whether there is one.
+    """
+
+    rest: int
+    text: int
+    has_text: bool
+
+
+def count_split(model: nn.Module, height: int, width: int) -> tuple[SplitCost, SplitCost]:
+    """Count an image in evaluation, ours once everything that images share is kept, and in the paper's form.
+
+    Args:
+        model: as for :func:`count_cost`, on the meta device.
+        height, width: of the image, multiples of what the model pads to.
+    """
+    image = meta_image(height, width)
+    if not isinstance(model, ICPC):
+        cost = SplitCost(count_image(model, image).total(), 0, False)
+        return cost, cost
+    model.predict(image)
+    return _split(model, image), _split(make_reference(model, PAPER_CLASS_LENGTH), image)
+
+
+def _split(model: ICPC, image: Tensor) -> SplitCost:
+    macs = count_macs(lambda: full_size(model.predict(image), image), {"text": model.text_encoder})
+    return SplitCost(macs.total() - macs["text"], macs["text"], True)
+
+
+def count_image(model: nn.Module, image: Tensor) -> Counter[str]:
+    """Multiply-adds by part of a model on the meta device, up to logits of the image's size."""
+    if not isinstance(model, ICPC):
+        parts = {"neck": model.backbone, "backbone": model.backbone.bottom_up, "sem_seg_head": model.sem_seg_head}
+        return count_macs(lambda: model.sem_seg_head(model.backbone(image), None), parts)
+    parts = {name: getattr(model, name) for name in MODULES}
+    macs = count_macs(lambda: full_size(model.predict(image), image), parts)
+    macs["sem_seg_head"] += macs.pop("", 0)
+    neck = model.neck if isinstance(model.neck, PlainNeck) else PlainNeck(model.neck)
+    alignment = model.alignment.alignment if isinstance(model.alignment, PlainAlignment) else model.alignment
+    features = model.backbone(image)
+    text = image.new_empty(1, len(model.class_tokens), features["dense_embed"].shape[1])
+    into_neck = macs["alignment"] + macs["neck"]
+    macs["neck"] = count_macs(lambda: neck((features, {}))).total()
+    # The maps of Eq. 8 are not made unless asked for.
+    macs["scores"] = count_macs(lambda: alignment(features["dense_embed"], text)).total()
+    macs["alignment"] = into_neck - macs["neck"] - macs["scores"]
+    return macs
+
+
+def full_size(logits: Tensor, image: Tensor) -> Tensor:
+    """Logits (B, K, h, w) up-sampled to the image, where they are not there already."""
+    size = image.shape[-2:]
+    return logits if logits.shape[-2:] == size else F.interpolate(logits, size=size, mode="bilinear")
+
+
+def count_params(model: nn.Module) -> Counter[str]:
+    """Parameters by part."""
+    counts: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        part = name.partition(".")[0]
+        if not isinstance(model, ICPC) and part == "backbone" and not name.startswith("backbone.bottom_up."):
+            part = "neck"
+        counts[part] += parameter.numel()
+    return counts

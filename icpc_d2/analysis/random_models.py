@@ -1,0 +1,78 @@
+"""Models for tools that need neither data nor weights nor network."""
+
+from collections.abc import Iterable
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.modeling import build_model
+from torch import Tensor, nn
+
+import icpc_d2
+from icpc_d2.data.class_list import read_class_list
+from icpc_d2.engine.setup import resolve_device, resolve_norms
+
+
+def load_config(
+    config_file: str, options: Iterable[str] = (), num_classes: int = 0, device: str = "cpu", method: str | None = None
+) -> CfgNode:
+    """Read a config as a run of one process has it.
+
+    Args:
+        options: KEY VALUE pairs.
+        num_classes: other than the config's, with the names of :func:`class_names`; 0: those of the config.
+        method: a fragment to merge on top, as a path.
+    """
+    cfg = get_cfg()
+    icpc_d2.add_icpc_config(cfg)
+    cfg.merge_from_file(config_file, allow_unsafe=False)
+    if method is not None:
+        cfg.merge_from_other_cfg(CfgNode(CfgNode.load_yaml_with_base(method)))
+    cfg.merge_from_list(list(options))
+    cfg.MODEL.DEVICE = device
+    if num_classes:
+        cfg.MODEL.CLASS_NAMES = class_names(num_classes)
+    resolve_device(cfg)
+    resolve_norms(cfg, num_processes=1)
+    cfg.freeze()
+    return cfg
+
+
+def class_names(number: int) -> list[str]:
+    """That many class names: those of ADE20K-Full, and then pairs of its names that are one word."""
+    names = list(read_class_list("ade20k_full_847").prompt_names[:number])
+    words = [name for name in names if name.isalpha()]
+    pairs = (f"{first} {second}" for first in words for second in words if first != second)
+    taken = set(names)
+    while len(names) < number:
+        pair = next(pairs)
+        if pair not in taken:
+            names.append(pair)
+    return names
+
+
+def build_random(cfg: CfgNode, seed: int = 0) -> nn.Module:
+    """Build the model of a config with random weights, in eval mode."""
+    torch.manual_seed(seed)
+    return build_model(cfg).eval()
+
+
+def random_batch(num_classes: int, count: int, size: int) -> list[dict[str, Tensor]]:
+    """Images of noise, and labels in blocks of 32 pixels, so that classes have points at every stride.
+
+    Args:
+        size: side of the images in pixels, a multiple of 32.
+    """
+    blocks = torch.randint(num_classes, (count, size // 32, size // 32))
+    labels = blocks.repeat_interleave(32, 1).repeat_interleave(32, 2)
+    images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8)
+    return [{"image": image, "sem_seg": label} for image, label in zip(images, labels, strict=True)]
+
+
+def build_on_meta(cfg: CfgNode) -> nn.Module:
+    """Build the model of a config with shapes alone, on the meta device, in eval mode.
+
+    Args:
+        cfg: of the device "meta".
+    """
+    with torch.device("meta"):
+        return build_model(cfg).eval()

@@ -1,0 +1,100 @@
+"""From a config file and KEY VALUE pairs to a config: every key known, every value of its key's type."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from itertools import islice
+from reprlib import repr  # shortens
+from typing import Any
+
+from detectron2.config import CfgNode, get_cfg
+
+from icpc_d2.config.keys import add_icpc_config
+
+MAX_KEYS = 10_000  # Detectron2 has some 400
+
+
+class ConfigError(ValueError):
+    """What a config asks for cannot be; the message names the key, what was found and what was wanted."""
+
+
+def load_config(config_file: str, options: Sequence[str] = ()) -> CfgNode:
+    """Read a config. Nothing that the file holds is executed, as Detectron2 does for YAML's Python tags.
+
+    Args:
+        config_file: YAML; ``_BASE_`` names the files that it changes.
+        options: KEY VALUE pairs of the command line, which change it again.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown or a value of another type than its default.
+    """
+    cfg = get_cfg()
+    add_icpc_config(cfg)
+    known = dict(leaves(cfg))
+    for key, value in _read(config_file):
+        _set(cfg, known, key, value, config_file)
+    if len(options) % 2:
+        raise ConfigError(f"Options come in pairs of KEY VALUE; found {len(options)}: {' '.join(options)}")
+    for key, value in zip(options[::2], options[1::2], strict=True):
+        _set(cfg, known, key, value, "the command line")
+    return cfg
+
+
+def leaves(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield ("SOLVER.MAX_ITER", value) for each value of a nested dict."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """A question for the end of a message, with the known name that is most like `name`; empty, if none is like it."""
+    matches = get_close_matches(name, known, 1) or get_close_matches(name.upper(), known, 1)
+    return f" Did you mean {matches[0]}?" if matches else ""
+
+
+def _read(config_file: str) -> list[tuple[str, Any]]:
+    """The keys and values of a file and of its bases."""
+    try:
+        # YAML's references can make a few lines endless.
+        found = list(islice(leaves(CfgNode.load_yaml_with_base(config_file)), MAX_KEYS + 1))
+        wrong = f"it has more than {MAX_KEYS} keys" if len(found) > MAX_KEYS else ""
+    except Exception as error:  # of YAML, of a file that is not there, that is its own base, or holds something else
+        wrong = f"{type(error).__name__}: {error}"
+    if wrong:
+        raise ConfigError(f"{config_file} cannot be read as a config: {' '.join(wrong.split())}")
+    return found
+
+
+def _set(cfg: CfgNode, known: Mapping[str, Any], key: str, value: Any, source: str) -> None:
+    """Change one key of the config, in place."""
+    if key not in known:
+        section = any(name.startswith(f"{key}.") for name in known)
+        hint = " It is a section: name one of its keys." if section else nearest(key, list(known))
+        raise ConfigError(f"{source}: there is no config key {key}.{hint}")
+    default = known[key]
+    try:
+        cfg.merge_from_list([key, value])
+        *path, name = key.split(".")
+        node = cfg
+        for part in path:
+            node = node[part]
+        # yacs takes a null for a value of any type.
+        fits = (node[name] is not None or default is None) and _elements_fit(node[name], default)
+    except Exception:  # what yacs says of a value depends on what it tries to make of it
+        fits = False
+    if not fits:
+        raise ConfigError(
+            f"{source}: {key} is {repr(value)}, wanted a value of type {type(default).__name__}, as {repr(default)}."
+        )
+
+
+def _elements_fit(value: Any, default: Any) -> bool:
+    """Whether the elements of a list of numbers, or of strings, are such again; yacs does not look."""
+    if not isinstance(default, list | tuple) or not default:
+        return True
+    for kind in (str, int | float):
+        if all(isinstance(element, kind) for element in default):
+            return all(isinstance(element, kind) for element in value)
+    return True

@@ -1,0 +1,123 @@
+"""``scenes``: outdoor pictures with exact labels, drawn by this module, so that anybody can train in minutes.
+
+The picture of a given split and index is always the same. Colours are no help by design (grey roads under grey sky,
+blue mountains behind blue water); light, weather and season change from picture to picture.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from icpc_d2.data.scenes.landscape import draw_landscape
+from icpc_d2.data.scenes.layout import place_objects
+
+logger = logging.getLogger(__name__)
+
+# The folder's name carries a version: change it with any change of what is drawn.
+FOLDER = "scenes_v2"
+SPLITS = {"train": 360, "val": 60}
+HEIGHT, WIDTH = 160, 208
+IGNORE_LABEL = 255
+# Drawn larger and scaled down, which smooths the edges of the picture as a camera does.
+OVERSAMPLING = 2
+# What is visible of a thing in fewer pixels than this cannot be recognized, and is not labelled.
+SMALLEST_REGION = 16
+# Seconds. Drawing takes far less, so that a folder this old is not one that another process is drawing into.
+ABANDONED_AFTER = 3600
+
+
+def draw_scene(seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Draw one scene.
+
+    Returns:
+        The picture, (160, 208, 3) uint8 RGB, and its labels, (160, 208) uint8: ids of ``classes/scenes_10.txt``, or
+        255 in tiny remainders of hidden things.
+    """
+    rng = np.random.default_rng(seed)
+    canvas, ground = draw_landscape(rng, HEIGHT * OVERSAMPLING, WIDTH * OVERSAMPLING)
+    place_objects(rng, canvas, ground)
+    image = cv2.resize(canvas.image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    label = np.ascontiguousarray(canvas.label[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING])
+    return _photograph(rng, image), _ignore_remainders(label)
+
+
+def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Exposure, colour of the light, vignette, focus and sensor noise: (H, W, 3) float -> uint8."""
+    height, width = image.shape[:2]
+    warmth = rng.normal(0, 0.07)
+    image = image * rng.uniform(0.65, 1.15) * np.float32([1 + warmth, 1, 1 - warmth])
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    image = image * (1 - rng.uniform(0, 0.12) * (x**2 + y**2))[:, :, None]
+    if rng.random() < 0.3:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 0.8))
+    noisy = image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0.01, 0.04))
+    return (noisy.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _ignore_remainders(label: np.ndarray) -> np.ndarray:
+    """Label map with connected regions below SMALLEST_REGION pixels set to the ignore label."""
+    cleaned = label.copy()
+    for class_id in np.unique(label):
+        _, regions, stats, _ = cv2.connectedComponentsWithStats((label == class_id).astype(np.uint8), connectivity=8)
+        small = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < SMALLEST_REGION)
+        cleaned[np.isin(regions, small[small > 0])] = IGNORE_LABEL
+    return cleaned
+
+
+def make_scenes(root: str) -> None:
+    """Write all scenes below `root`, unless they are there.
+
+    They are drawn in a temporary folder that is renamed when complete: a killed run leaves no half-made data set, and
+    of several processes that start at once the first to finish wins.
+    """
+    target = Path(root) / FOLDER
+    if target.is_dir():
+        return
+    logger.info("Drawing %d scenes into %s (once, some seconds).", sum(SPLITS.values()), target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(target.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=target.parent))
+    try:
+        _write_scenes(temporary)
+        temporary.chmod(0o755)  # mkdtemp's folders are private
+        os.rename(temporary, target)
+    except OSError:
+        if not target.is_dir():  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what runs left that were killed while they drew; a folder that is touched no more is such a one."""
+    for leftover in folder.glob(f".{FOLDER}-*"):
+        with suppress(FileNotFoundError):  # another process was faster
+            if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _write_scenes(folder: Path) -> None:
+    jobs = []
+    for number, (split, count) in enumerate(SPLITS.items()):
+        for kind in ("images", "annotations"):
+            (folder / kind / split).mkdir(parents=True)
+        jobs += [(split, index, (number, index)) for index in range(count)]
+
+    def write(job: tuple[str, int, tuple[int, int]]) -> None:
+        split, index, seed = job
+        image, label = draw_scene(seed)
+        Image.fromarray(image).save(folder / "images" / split / f"{index:04d}.jpg", quality=95)
+        Image.fromarray(label).save(folder / "annotations" / split / f"{index:04d}.png")
+
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        list(pool.map(write, jobs))

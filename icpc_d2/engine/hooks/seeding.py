@@ -1,0 +1,45 @@
+"""Random numbers as a function of the iteration, so that a training that is continued draws those of one that was not.
+
+The data loader does the same for its samples, see :mod:`icpc_d2.data.loader`.
+"""
+
+import logging
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+from icpc_d2.engine.run_folder.provenance import read_starts
+
+logger = logging.getLogger(__name__)
+
+
+class SeedEachIteration(HookBase):
+    """Seeds torch, numpy and Python before each iteration, differently in each process."""
+
+    def __init__(self, seed: int) -> None:
+        """
+        Args:
+            seed: of the training, >= 0.
+        """
+        self._seed = seed
+
+    def before_step(self) -> None:
+        """Seed by (seed, iteration, rank)."""
+        words = np.random.SeedSequence((self._seed, self.trainer.iter, comm.get_rank())).generate_state(3)
+        torch.manual_seed(int(words[0]))
+        np.random.seed(words[1])
+        random.seed(int(words[2]))
+
+
+def resolve_seed(cfg: CfgNode, resume: bool) -> None:
+    """Write a random seed into the config, in place, where ``SEED`` is -1: that of the run that is continued, if so."""
+    if cfg.SEED >= 0:
+        return
+    starts = read_starts(Path(cfg.OUTPUT_DIR)) if resume else []
+    cfg.SEED = starts[-1]["seed"] if starts else comm.shared_random_seed()
+    logger.info(f"SEED: -1 -> {cfg.SEED} ({'as before' if starts else 'drawn'}).")

@@ -1,0 +1,65 @@
+"""Pictures of what a model answers, in TensorBoard, while it is trained."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import HookBase
+from detectron2.evaluation import inference_context
+from torch import nn
+
+from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
+from icpc_d2.data.reading import read_image, read_label
+from icpc_d2.evaluation.image_writer import spread
+from icpc_d2.modeling.open_vocabulary import answer
+from icpc_d2.visualization import Palette, comparison
+
+NUM_PICTURES = 4
+
+
+class ValidationPictures(HookBase):
+    """Draws image | label | prediction | A of a few samples, always the same ones, at each evaluation."""
+
+    def __init__(self, cfg: CfgNode, model: nn.Module, dataset: str) -> None:
+        """
+        Args:
+            model: not wrapped for several processes; models that compare no text with images are drawn without A.
+            dataset: a registered validation set; the samples are spread evenly over it.
+        """
+        self._cfg = cfg
+        self._model = model
+        self._dataset = dataset
+        self._samples: list[dict[str, Any]] = []
+
+    def before_train(self) -> None:
+        """Choose the samples."""
+        self._samples = spread(DatasetCatalog.get(self._dataset), NUM_PICTURES)
+        self._mapper = SemSegDatasetMapper(self._cfg, False)
+
+    def after_step(self) -> None:
+        """Draw, when Detectron2's EvalHook has evaluated."""
+        following, period = self.trainer.iter + 1, self._cfg.TEST.EVAL_PERIOD
+        if period > 0 and following % period == 0 and following != self.trainer.max_iter:
+            self._draw()
+
+    def after_train(self) -> None:
+        """Draw after the last evaluation; not when training has failed."""
+        if self.trainer.iter + 1 >= self.trainer.max_iter:
+            self._draw()
+
+    def _draw(self) -> None:
+        with inference_context(self._model), torch.no_grad():
+            for index, sample in enumerate(self._samples):
+                self.trainer.storage.put_image(f"validation/{index}", self._picture(sample).transpose(2, 0, 1))
+
+    def _picture(self, sample: Mapping[str, str]) -> np.ndarray:
+        metadata = MetadataCatalog.get(self._dataset)
+        label = read_label(sample["sem_seg_file_name"], colors=metadata.get("label_colors"))
+        inputs = self._mapper({"file_name": sample["file_name"]})
+        (found,) = answer(self._model, [inputs], "decoder")
+        prediction, alignment = (logits and logits.labels().cpu().numpy() for logits in found)
+        image = read_image(sample["file_name"])
+        return comparison(image, label, prediction, Palette.from_metadata(metadata), alignment)

@@ -1,0 +1,114 @@
+"""The folder that a training writes to: writable, its own, and without the traces of what is done again."""
+
+import json
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+from icpc_d2.checkpoint.files import newest_first
+
+logger = logging.getLogger(__name__)
+
+LOCK = ".lock"
+METRICS = "metrics.json"
+
+
+class OutputFolder:
+    """``OUTPUT_DIR`` of one training."""
+
+    def __init__(self, path: Path) -> None:
+        """
+        Args:
+            path: made by :meth:`check_writable` if it is not there.
+        """
+        self.path = path
+        self._lock: int | None = None
+
+    def check_writable(self) -> None:
+        """Write a file and remove it.
+
+        Raises:
+            OSError: that is not possible.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(b"\0")
+        except OSError as error:
+            raise OSError(f"OUTPUT_DIR {self.path} cannot be written ({error}): choose another one.") from error
+
+    def refuse_other_training(self) -> None:
+        """Make sure that nobody trains into this folder at present.
+
+        Raises:
+            BlockingIOError: another process does.
+        """
+        self.lock()
+        self.unlock()
+
+    def refuse_earlier_training(self) -> None:
+        """Make sure that a new training does not mix its checkpoints with those of another.
+
+        Raises:
+            FileExistsError: there are checkpoints.
+        """
+        found = newest_first(self.path)
+        if found:
+            raise FileExistsError(
+                f"OUTPUT_DIR {self.path} holds checkpoints of an earlier training ({found[0].name}): continue it with "
+                "--resume, choose another OUTPUT_DIR, or remove the folder."
+            )
+
+    def lock(self) -> None:
+        """Keep other trainings out until :meth:`unlock` or the end of this process, however it ends.
+
+        Raises:
+            BlockingIOError: another process trains into this folder.
+        """
+        try:
+            import fcntl  # not on Windows
+        except ImportError:
+            return
+        self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            # Not flock, which the workers of a loader would hold on to when this process is killed.
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.unlock()
+            raise BlockingIOError(
+                f"Another process trains into OUTPUT_DIR {self.path}: wait for it, or choose another folder."
+            ) from error
+        except OSError as error:
+            logger.warning("%s cannot be locked (%s): see to it that no other training writes there.", self.path, error)
+
+    def unlock(self) -> None:
+        """Let others in again."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def cut_metrics(self, iteration: int) -> None:
+        """Drop from ``metrics.json`` what is done again, and a line that a killed run left unfinished.
+
+        In place, because the training holds the file open already.
+
+        Args:
+            iteration: the first one that is done again.
+        """
+        file, end = self.path / METRICS, 0
+        if not file.is_file():
+            return
+        for line in file.read_bytes().splitlines(keepends=True):
+            if not _is_before(line, iteration):
+                break
+            end += len(line)
+        os.truncate(file, end)
+
+
+def _is_before(line: bytes, iteration: int) -> bool:
+    """Whether a line of ``metrics.json`` is whole and of an iteration before this one."""
+    try:
+        return line.endswith(b"\n") and json.loads(line)["iteration"] < iteration
+    except (ValueError, KeyError, TypeError):
+        return False

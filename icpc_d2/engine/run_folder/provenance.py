@@ -1,0 +1,119 @@
+"""What a run's figures come from: command, seed, code, packages and hardware."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import detectron2
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+
+from icpc_d2.files import atomically
+
+FILE = "provenance.json"
+# Besides PyTorch, which says itself what it was built for, and Detectron2, which comes without metadata.
+PACKAGES = (
+    "icpc_d2",
+    "torchvision",
+    "open_clip_torch",
+    "fvcore",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "safetensors",
+)
+_CODE = Path(__file__).parents[2]
+
+
+def describe_run(cfg: CfgNode) -> dict[str, Any]:
+    """Describe the present process, as plain data.
+
+    Returns:
+        "time" (UTC), "command", "config" (file in the output folder), "weights", "seed", "git" (None for an installed
+        package), "packages" and "hardware".
+    """
+    return {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "config": "config.yaml",
+        "weights": cfg.MODEL.WEIGHTS,
+        "seed": cfg.SEED,
+        "git": describe_git(_CODE),
+        "packages": _versions(),
+        "hardware": _hardware(cfg.MODEL.DEVICE),
+    }
+
+
+def write_start(cfg: CfgNode) -> None:
+    """Add this process to ``provenance.json``, a list of all starts of a training in order; the main process does."""
+    if comm.is_main_process():
+        folder = Path(cfg.OUTPUT_DIR)
+        folder.mkdir(parents=True, exist_ok=True)
+        starts = [*read_starts(folder), describe_run(cfg)]
+        with atomically(folder / FILE) as temporary:
+            temporary.write_text(json.dumps(starts, indent=2) + "\n", encoding="utf-8")
+
+
+def read_starts(folder: Path) -> list[dict[str, Any]]:
+    """What :func:`write_start` has written, the newest last; nothing, if the file is missing or damaged."""
+    try:
+        starts = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return starts if isinstance(starts, list) else []
+
+
+def describe_git(folder: Path) -> dict[str, Any] | None:
+    """The commit that the files of a folder are of, and whether they were changed since; None outside of a clone."""
+
+    def git(*arguments: str) -> str:
+        run = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True, timeout=30)
+        return run.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # not a package installed somewhere below a clone
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "--", "."))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _versions() -> dict[str, str]:
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "detectron2": detectron2.__version__,
+    }
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue  # such as opencv under another name
+    return versions
+
+
+def _hardware(device: str) -> dict[str, Any]:
+    gpus = range(torch.cuda.device_count()) if device.startswith("cuda") else ()
+    return {
+        "device": device,
+        "processes": comm.get_world_size(),
+        "gpus": [torch.cuda.get_device_name(index) for index in gpus],
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "system": platform.platform(),
+    }
+
+
+def _cpu_name() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())

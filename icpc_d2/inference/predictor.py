@@ -1,0 +1,231 @@
+"""Five lines from a trained model to a picture: load, predict, look.
+
+    from icpc_d2 import Predictor
+
+    predictor = Predictor("output/quickstart/model_final.pth")
+    prediction = predictor("picture.jpg")
+    prediction.save("overlay.png", "overlay")
+    words = predictor("picture.jpg", classes=["sky", "a red car", "everything else"])
+
+What a prediction offers is in `icpc_d2.inference.prediction`.
+"""
+
+import logging
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import build_model
+from torch import nn
+
+from icpc_d2.checkpoint import ICPCCheckpointer
+from icpc_d2.checkpoint.clip_weights import read_weights
+from icpc_d2.config import add_icpc_config
+from icpc_d2.engine.setup import resolve_device, resolve_norms
+from icpc_d2.inference.image_reader import Picture, PictureReader, Sample
+from icpc_d2.inference.prediction import Prediction
+from icpc_d2.modeling import ICPC
+from icpc_d2.modeling.class_names import get_class_names
+from icpc_d2.modeling.inference import Prediction as Logits
+from icpc_d2.modeling.open_vocabulary import answer
+from icpc_d2.modeling.text.class_tokens import ClassTokens
+from icpc_d2.visualization import Palette
+
+logger = logging.getLogger(__name__)
+
+# Pictures that go through the model at once, at most.
+BATCH_SIZE = 8
+CONFIG_NAME = "config.yaml"
+# Vocabularies whose tokens and embeddings are kept.
+VOCABULARIES = 16
+
+
+class Predictor:
+    """Segments pictures with a trained model.
+
+    Without `classes`, it answers as the config says (``MODEL.PREDICT_FROM``), by default from the decoder, and equals
+    Detectron2's ``DefaultPredictor`` with an argmax. **The decoder's head is bound to the classes that it was trained
+    for.** Asked for other `classes`, the answer comes from the alignment A of image and text, which takes any words
+    (Table 11's path): nothing is trained again, and how good it is depends on what CLIP knew and training has left.
+
+    It can be called from many threads at once: it holds no global state, and pictures do not change it.
+
+    Attributes:
+        classes: names that the model was trained for.
+        device: where it runs.
+        predict_from: what it answers from unless told otherwise, "decoder" or "alignment".
+    """
+
+    def __init__(self, source: str | os.PathLike | CfgNode, device: str | torch.device | None = None) -> None:
+        """
+        Args:
+            source: a checkpoint, with its merged config inside of it or beside it as ``config.yaml`` (training leaves
+                it there); or a config, whose ``MODEL.WEIGHTS`` are loaded.
+            device: such as "cpu", "cuda:1" or "mps". None: for a config what it says, for a checkpoint a GPU if there
+                is one.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint, or no config beside it.
+            ValueError: weights and config do not fit.
+        """
+        cfg, self._model = load_model(source, device)
+        self.classes = list(cfg.MODEL.CLASS_NAMES)
+        self.device = torch.device(cfg.MODEL.DEVICE)
+        self.predict_from = cfg.MODEL.PREDICT_FROM
+        self._read = PictureReader(cfg.INPUT.FORMAT, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        self._palette = Palette(self.classes, training_colors(cfg.DATASETS.TRAIN, self.classes))
+        self._vocabulary = lru_cache(VOCABULARIES)(self._read_vocabulary)
+
+    def __call__(
+        self,
+        images: Picture | Sequence[Picture],
+        classes: Iterable[str] | str | None = None,
+        predict_from: str | None = None,
+    ) -> Prediction | list[Prediction]:
+        """Predict a picture, or a list of them.
+
+        Args:
+            images: each a path, a PIL image, or an array (H, W, 3) or (H, W) of uint8, RGB or grey. Those of a list
+                that have one size go through the model together.
+            classes: any names, as a list or separated by commas; then the answer comes from the alignment.
+            predict_from: "decoder" or "alignment"; None: :attr:`predict_from`, or the alignment if there are `classes`.
+
+        Returns:
+            A prediction, or for a list a list of them.
+
+        Raises:
+            BadFileError: a file that is no readable picture.
+            ValueError: a picture or a name that cannot be used, or the decoder is asked for other classes.
+        """
+        several = isinstance(images, list | tuple)
+        predictions = self._predict(list(images) if several else [images], classes, predict_from)
+        return predictions if several else predictions[0]
+
+    predict = __call__
+
+    def _predict(
+        self, pictures: list[Picture], classes: Iterable[str] | str | None, predict_from: str | None
+    ) -> list[Prediction]:
+        tokens, palette = None, self._palette
+        if classes is not None:
+            names = classes.split(",") if isinstance(classes, str) else classes
+            tokens, palette = self._vocabulary(tuple(name.strip() for name in names))
+        predict_from = predict_from or (self.predict_from if classes is None else "alignment")
+        samples = [self._read(picture) for picture in pictures]
+        by_size = defaultdict(list)
+        for index, sample in enumerate(samples):
+            by_size[sample.tensor.shape].append(index)
+        predictions: dict[int, Prediction] = {}
+        for indices in by_size.values():
+            # Of one size alone: padding to a common one would change what the model sees of the smaller ones.
+            for start in range(0, len(indices), BATCH_SIZE):
+                batch = indices[start : start + BATCH_SIZE]
+                found = self._predict_batch([samples[index] for index in batch], tokens, palette, predict_from)
+                predictions.update(zip(batch, found, strict=True))
+        return [predictions[index] for index in range(len(pictures))]
+
+    @torch.no_grad()
+    def _predict_batch(
+        self, samples: list[Sample], tokens: ClassTokens | None, palette: Palette, predict_from: str
+    ) -> list[Prediction]:
+        start = time.perf_counter()
+        answers = answer(self._model, [sample.inputs() for sample in samples], predict_from, tokens)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        model_seconds = (time.perf_counter() - start) / len(samples)
+        predictions = []
+        for sample, (decision, alignment) in zip(samples, answers, strict=True):
+            start = time.perf_counter()
+            labels = decision.labels().cpu().numpy()
+            seconds = {"read": sample.seconds, "model": model_seconds, "labels": time.perf_counter() - start}
+            logits = to_cpu(decision)
+            aligned = logits if alignment is decision else alignment and to_cpu(alignment)
+            predictions.append(Prediction(sample.image, labels, palette, predict_from, logits, aligned, seconds))
+        return predictions
+
+    def _read_vocabulary(self, names: tuple[str, ...]) -> tuple[ClassTokens, Palette]:
+        if not isinstance(self._model, ICPC):
+            raise ValueError("this model compares no text with images, so it knows its own classes alone.")
+        logger.info(
+            f"{len(names)} classes by their names: predicting from the alignment, since the decoder's head is bound to "
+            f"the {len(self.classes)} training classes."
+        )
+        return self._model.class_tokens.renamed(names), self._palette.renamed(names)
+
+
+def load_model(
+    source: str | os.PathLike | CfgNode, device: str | torch.device | None = None
+) -> tuple[CfgNode, nn.Module]:
+    """Load a trained model for one process; arguments and errors as of :class:`Predictor`.
+
+    Returns:
+        The frozen config with device and class names settled, and the model in eval mode, without gradients.
+    """
+    cfg = source.clone() if isinstance(source, CfgNode) else read_config(Path(source))
+    cfg.defrost()
+    if device is not None or not isinstance(source, CfgNode):
+        cfg.MODEL.DEVICE = str(device or best_device())
+    resolve_device(cfg)
+    resolve_norms(cfg, num_processes=1)
+    cfg.MODEL.CLASS_NAMES = get_class_names(cfg)
+    cfg.freeze()
+    model = build_model(cfg).eval().requires_grad_(False)
+    ICPCCheckpointer(model, class_names=cfg.MODEL.CLASS_NAMES).load(cfg.MODEL.WEIGHTS)
+    return cfg, model
+
+
+def read_config(weights: Path) -> CfgNode:
+    """Read the merged config that belongs to a checkpoint: ``config.yaml`` beside it, else its "config".
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint, or no config.
+    """
+    if not weights.is_file():
+        raise FileNotFoundError(f"There is no checkpoint '{weights}'.")
+    cfg = get_cfg()
+    add_icpc_config(cfg)
+    # Another release of Detectron2 may have keys that this one does not know; they concern none of our models.
+    cfg.set_new_allowed(True)
+    beside = weights.with_name(CONFIG_NAME)
+    if beside.is_file():
+        # A config that would run code is refused.
+        cfg.merge_from_file(str(beside), allow_unsafe=False)
+    else:
+        content, _ = read_weights(str(weights))
+        if not isinstance(content.get("config"), str):
+            raise FileNotFoundError(
+                f"There is no {CONFIG_NAME} beside {weights}, nor a config inside of it. Copy the one that training "
+                "wrote into its output folder, or give a config instead: Predictor(cfg) with MODEL.WEIGHTS set."
+            )
+        cfg.merge_from_other_cfg(CfgNode.load_cfg(content["config"]))
+    cfg.MODEL.WEIGHTS = str(weights)
+    return cfg
+
+
+def best_device() -> str:
+    """A GPU if there is one."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def training_colors(datasets: Sequence[str], classes: Sequence[str]) -> list[Sequence[int]] | None:
+    """The colours that the training set's metadata gives these classes; None if it is not registered or has none."""
+    for name in datasets:
+        # Only looked up where it is: asking for an unknown name would register it.
+        if name in MetadataCatalog.list():
+            colors = MetadataCatalog.get(name).get("stuff_colors") or []
+            return list(colors) if len(colors) == len(classes) else None
+    return None
+
+
+def to_cpu(logits: Logits) -> Logits:
+    """The same prediction in the CPU's memory."""
+    windows = [window._replace(logits=window.logits.cpu()) for window in logits.windows]
+    return Logits(windows, logits.image_size, logits.output_size)

@@ -1,0 +1,165 @@
+"""What the web page does, without the page: a picture and words in; pictures, figures and files out."""
+
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+import torch
+from PIL import Image
+
+from icpc_d2.data.scenes.dataset import draw_scene
+from icpc_d2.inference.prediction import KINDS, Prediction
+from icpc_d2.inference.predictor import Predictor
+from icpc_d2.tools.app.uploads import Limits, Upload, UploadError, read_upload
+
+MOST_NAMES, LONGEST_NAME = 100, 80
+# Colours of a region map, and how much of them is seen, what is left over being the picture in grey.
+COLOR_MAP, HEAT = "inferno", 0.7
+# Validation pictures with many classes in them, which no model trained on `scenes` has seen.
+EXAMPLES = (27, 31, 18, 42, 48, 50)
+EXAMPLE_SCALE = 3
+
+
+class Answer(NamedTuple):
+    """What became of an upload."""
+
+    upload: Upload
+    prediction: Prediction
+    words: tuple[str, ...] | None  # other class names than the model's
+    seconds: dict[str, float]  # by stage
+
+
+class Comparison(NamedTuple):
+    """The two ways to predict, on one picture."""
+
+    decoder: Prediction
+    alignment: Prediction
+    agreement: float  # share of pixels with the same class
+
+
+class Workbench:
+    """A predictor, and limits for what it is given; safe in threads, as they are."""
+
+    def __init__(self, predictor: Predictor, limits: Limits) -> None:
+        self.predictor = predictor
+        self.limits = limits
+
+    @property
+    def device(self) -> str:
+        """Where the model runs, in words."""
+        device = self.predictor.device
+        if device.type == "cuda":
+            return torch.cuda.get_device_name(device)
+        return f"CPU ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device).upper()
+
+    def segment(self, path: str, name: str, words: str = "", predict_from: str = "decoder") -> Answer:
+        """Segment an uploaded picture.
+
+        Args:
+            path: where the upload is on this machine.
+            name: what its sender calls it.
+            words: other class names, see :func:`parse_words`; then the answer comes from the alignment.
+            predict_from: "decoder" or "alignment".
+
+        Raises:
+            UploadError: the picture or the words are not taken.
+        """
+        names = parse_words(words)
+        start = time.perf_counter()
+        upload = read_upload(path, name, self.limits)
+        read = time.perf_counter() - start
+        try:
+            prediction = self.predictor(upload.image, names, predict_from if names is None else None)
+        except ValueError as error:  # such as a name with more tokens than the text encoder takes
+            raise UploadError(str(error)) from error
+        return Answer(upload, prediction, names, prediction.seconds | {"read": read})
+
+    def compare(self, answer: Answer) -> Comparison:
+        """Predict from the decoder and from A.
+
+        Raises:
+            UploadError: the classes are other words than the model's, which the decoder cannot tell.
+        """
+        if answer.words is not None:
+            raise UploadError(
+                "The decoder knows the classes of its training alone. Empty the field of class names to compare."
+            )
+        decoder, alignment = (
+            answer.prediction
+            if answer.prediction.predict_from == source
+            else self.predictor(answer.upload.image, predict_from=source)
+            for source in ("decoder", "alignment")
+        )
+        agreement = float((decoder.labels == alignment.labels).mean())
+        return Comparison(decoder, alignment, agreement)
+
+
+def parse_words(text: str) -> tuple[str, ...] | None:
+    """Class names between commas or line ends, each once; None if there are none.
+
+    Raises:
+        UploadError: one alone, too many, or a very long one.
+    """
+    parts = (" ".join(part.split()) for part in text.replace("\n", ",").split(","))
+    names = tuple(dict.fromkeys(part for part in parts if part))
+    if not names:
+        return None
+    longest = max(names, key=len)
+    if len(longest) > LONGEST_NAME:
+        raise UploadError(
+            f"Found a class name of {len(longest)} letters; at most {LONGEST_NAME} are taken. Put commas between names."
+        )
+    if len(names) == 1:
+        raise UploadError(f"Found one class name alone, {longest!r}; every pixel would be that. Give two or more.")
+    if len(names) > MOST_NAMES:
+        raise UploadError(f"Found {len(names)} class names; at most {MOST_NAMES} are taken. Leave some out.")
+    return names
+
+
+def shares(prediction: Prediction) -> dict[str, float]:
+    """Share of the pixels of every class, the largest first."""
+    counts = np.bincount(prediction.labels.ravel(), minlength=len(prediction.classes)) / prediction.labels.size
+    return {prediction.classes[index]: float(counts[index]) for index in np.argsort(-counts, kind="stable")}
+
+
+def class_colors(*predictions: Prediction) -> dict[str, str]:
+    """The colours of the classes that are in any of the label maps, by name, as "#rrggbb"."""
+    colors = {}
+    for prediction in predictions:
+        found, firsts = np.unique(prediction.labels, return_index=True)
+        for index, color in zip(found, prediction.color().reshape(-1, 3)[firsts], strict=True):
+            colors[prediction.classes[index]] = "#{:02x}{:02x}{:02x}".format(*color)
+    return colors
+
+
+def region_map(prediction: Prediction, name: str) -> np.ndarray:
+    """The alignment A of a class over the picture in grey, (H, W, 3) uint8, RGB: dark is 0, bright is 1."""
+    grey = np.asarray(Image.fromarray(prediction.image).convert("L"))[..., None]
+    heat = 255 * matplotlib.colormaps[COLOR_MAP](prediction.regions(name))[..., :3]
+    return np.round((1 - HEAT) * grey + HEAT * heat).astype(np.uint8)
+
+
+def write_zip(answer: Answer, folder: str | Path) -> Path:
+    """Write all kinds of files of a prediction into one, named for the picture, in a new folder below `folder`."""
+    path = Path(tempfile.mkdtemp(dir=folder)) / f"{answer.upload.stem}_icpc.zip"
+    with tempfile.TemporaryDirectory() as parts, zipfile.ZipFile(path, "w") as archive:
+        for kind, ending in KINDS.items():
+            part = Path(parts) / f"{kind}{ending}"
+            answer.prediction.save(part, kind)
+            archive.write(part, part.name)
+    return path
+
+
+def write_examples(folder: str | Path) -> list[Path]:
+    """Draw a few scenes into a folder, enlarged to the size of a small photograph."""
+    paths = []
+    for index in EXAMPLES:
+        scene = Image.fromarray(draw_scene((1, index))[0])
+        paths.append(Path(folder) / f"scene_{index:02d}.jpg")
+        size = (scene.width * EXAMPLE_SCALE, scene.height * EXAMPLE_SCALE)
+        scene.resize(size, Image.Resampling.LANCZOS).save(paths[-1], quality=92)
+    return paths

@@ -1,0 +1,147 @@
+"""Write the table of configs/README.md: each row of the paper, its config, the published figure, its cost, our figure.
+
+python -m icpc_d2.tools.config_table [--check]
+
+Rows, published figures and the logs of our runs stand in icpc_d2/tools/paper_rows.csv. Costs are counted.
+"""
+
+import argparse
+import csv
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from icpc_d2.analysis.cost import SplitCost, count_split
+from icpc_d2.analysis.random_models import build_on_meta, load_config
+from icpc_d2.config import get_config_file
+
+ROWS = Path(__file__).with_name("paper_rows.csv")
+BEGIN, END = "<!-- begin: python -m icpc_d2.tools.config_table -->", "<!-- end -->"
+HEADER = ("table", "row", "config", "paper, mIoU", "GMACs, ours", "GMACs, paper's form", "ours, mIoU")
+IMAGE_SIZE = 1024
+# What the cost of an image does not depend on.
+NO_COST = ("WEIGHTS", "CONTRASTIVE", "PIXEL_MEAN", "PIXEL_STD", "ALIGNMENT.LOSS_WEIGHT")
+
+
+class Row(NamedTuple):
+    """A row of the paper.
+
+    Attributes:
+        table: its number, "-" for what is not in the paper.
+        row: what it is called there.
+        config: path below ``configs/``; empty: there is none.
+        published: mIoU in percent, one figure or several.
+        log: of our run, as a path from ``configs/``; empty: not run.
+    """
+
+    table: str
+    row: str
+    config: str
+    published: str
+    log: str
+
+
+class Counts(NamedTuple):
+    """GMACs of an image, ours and in the paper's form."""
+
+    ours: SplitCost
+    paper: SplitCost
+
+
+def read_rows() -> list[Row]:
+    """Read all rows, in the paper's order."""
+    with ROWS.open(newline="") as file:
+        return [Row(**row) for row in csv.DictReader(file)]
+
+
+class Counter:
+    """Counts the cost of configs, once for all that build the same network."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counts] = {}
+
+    def __call__(self, config: str) -> Counts:
+        """Count a config, given by its path below ``configs/``, for one image of 1024 x 1024 pixels."""
+        cfg = load_config(get_config_file(config), device="meta")
+        network = cfg.MODEL.clone()
+        network.defrost()
+        for key in NO_COST:
+            *path, name = key.split(".")
+            node = network
+            for part in path:
+                node = node[part]
+            del node[name]
+        key = f"{network}\n{cfg.DATASETS.TRAIN}"
+        if key not in self._counts:
+            with torch.no_grad():
+                self._counts[key] = Counts(*count_split(build_on_meta(cfg), IMAGE_SIZE, IMAGE_SIZE))
+        return self._counts[key]
+
+
+def format_table(rows: Sequence[Row], count: Callable[[str], Counts]) -> str:
+    """The rows as Markdown, links relative to ``configs/``."""
+    lines = [HEADER, ["---"] * len(HEADER)]
+    lines += [format_row(row, count(row.config) if row.config else None) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def format_row(row: Row, counts: Counts | None) -> list[str]:
+    """The cells of a row; those of its cost are empty without `counts`."""
+    name = row.row.replace("[", r"\[").replace("]", r"\]")
+    config = f"[{row.config.removesuffix('.yaml')}]({row.config})" if row.config else "none"
+    costs = [_format_cost(cost) for cost in counts] if counts else ["", ""]
+    ours = f"{read_log(row.log):.1f} ([log]({row.log}))" if row.log else "not run" if row.config else ""
+    return [row.table, name, config, row.published or "-", *costs, ours]
+
+
+def read_log(log: str) -> float:
+    """The mIoU, in percent, that a log reports in its table's last line.
+
+    Raises:
+        ValueError: there is none.
+    """
+    figures = re.findall(r"^mIoU (\d+\.\d+)", (_readme().parent / log).read_text(), re.MULTILINE)
+    if not figures:
+        raise ValueError(f"{log} has no line 'mIoU ...' as evaluations log it.")
+    return float(figures[-1])
+
+
+def replace_table(text: str, table: str) -> str:
+    """The text of ``configs/README.md`` with this table in place of the one in it.
+
+    Raises:
+        ValueError: the marks around the table are missing.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"configs/README.md has no table between '{BEGIN}' and '{END}'.")
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+
+
+def _format_cost(cost: SplitCost) -> str:
+    text = f" + {cost.text / 1e9:.1f}" if cost.has_text else ""
+    return f"{cost.rest / 1e9:.1f}{text}"
+
+
+def _readme() -> Path:
+    return Path(get_config_file("common/base.yaml")).parents[1] / "README.md"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 1 if ``--check`` finds another table than it would write."""
+    parser = argparse.ArgumentParser(prog="python -m icpc_d2.tools.config_table", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing, fail if something would change")
+    args = parser.parse_args(arguments)
+    readme = _readme()
+    found = readme.read_text()
+    wanted = replace_table(found, format_table(read_rows(), Counter()))
+    if args.check:
+        print(f"{readme}: {'as it should be' if found == wanted else 'run this without --check'}")
+        return int(found != wanted)
+    readme.write_text(wanted)
+    print(readme)
+    return 0

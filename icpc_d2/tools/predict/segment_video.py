@@ -1,0 +1,70 @@
+"""A video, or what a camera sees, segmented frame by frame."""
+
+import argparse
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from icpc_d2.files import atomically
+from icpc_d2.inference.prediction import Prediction
+from icpc_d2.tools.predict.sources import Source
+from icpc_d2.tools.predict.video import open_camera, open_video, write_video
+
+# Kinds that are videos themselves; a legend goes beside them, so that frames keep their size.
+MOVING: dict[str, Callable[[Prediction, float], np.ndarray]] = {
+    "overlay": lambda prediction, alpha: prediction.overlay(alpha, legend=False),
+    "color": lambda prediction, alpha: prediction.color(),
+    "side-by-side": lambda prediction, alpha: np.hstack([prediction.image, prediction.overlay(alpha, legend=False)]),
+}
+
+
+def segment_video(
+    predict: Callable[[list[np.ndarray]], list[Prediction]], source: Source, output: Path, args: argparse.Namespace
+) -> None:
+    """Write the results of a video: a video per moving kind, label maps in a folder, one JSON.
+
+    Args:
+        predict: pictures -> predictions.
+        source: a video or a camera, which Ctrl-C ends.
+        output: folder; it is made.
+        args: of the command line: ``kind``, ``alpha``, ``frames``.
+
+    Raises:
+        BadFileError: it cannot be read.
+        ImportError: PyAV is missing.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    frames_json, seen, last = [], set(), None
+    with ExitStack() as stack:
+        opened = open_camera(int(source.place)) if source.kind == "camera" else open_video(Path(source.place))
+        info, frames = stack.enter_context(opened)
+        writers = {
+            kind: stack.enter_context(write_video(output / f"{source.name}_{kind}.mp4", info.rate))
+            for kind in MOVING
+            if kind in args.kind
+        }
+        total = min(args.frames or info.frames, info.frames or args.frames) or None
+        progress = stack.enter_context(tqdm(frames, desc=source.name, total=total, unit="frame"))
+        try:
+            for index, frame in enumerate(islice(progress, args.frames or None)):
+                (last,) = predict([frame.image])
+                seen.update(np.unique(last.labels).tolist())
+                for kind, writer in writers.items():
+                    writer.write(frame._replace(image=MOVING[kind](last, args.alpha)))
+                if "label" in args.kind:
+                    last.save(output / f"{source.name}_label" / f"{index:06d}.png", "label")
+                if "json" in args.kind:
+                    frames_json.append({"seconds": float(frame.tick * frame.clock), **last.summary()})
+        except KeyboardInterrupt:
+            if source.kind != "camera":
+                raise
+    if last is not None and writers:
+        last.save_legend(output / f"{source.name}_legend.png", sorted(seen))
+    if "json" in args.kind:
+        with atomically(output / f"{source.name}.json") as temporary:
+            temporary.write_text(json.dumps({"frames": frames_json}, indent=1) + "\n", encoding="utf-8")

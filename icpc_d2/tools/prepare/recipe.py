@@ -1,0 +1,249 @@
+"""What the ``prepare_*`` tools share: official layout in, Detectron2 layout out.
+
+A tool describes its data set as a :class:`Preparation` and hands it to :func:`main`. Files are converted side by side
+and appear under their name only when complete, so a run that was killed is continued by the next one, and a run that
+finds everything done does nothing.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from icpc_d2.data.datasets import datasets_root
+from icpc_d2.data.reading import BadFileError, read_label
+from icpc_d2.files import TEMPORARY, atomically
+from icpc_d2.tools.prepare.archives import Archive, unpack
+
+NAMED_FILES = 5  # of those that went wrong
+
+
+@dataclass(frozen=True)
+class Task:
+    """Files to make of one source: ``convert(source, *temporary files)``, which are then renamed to `targets`."""
+
+    source: Path
+    targets: tuple[Path, ...]
+    convert: Callable[..., None]
+
+    def is_done(self) -> bool:
+        """Whether all targets are there."""
+        return all(target.exists() for target in self.targets)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data set.
+
+    Attributes:
+        name: as people call it.
+        sources: what of the download it comes from, for messages.
+        tasks: the files to make; none when the download lacks this split.
+        images: folder of the pictures that Detectron2 will read.
+        labels: folder of the label maps that Detectron2 will read; they pair with the pictures by their stems.
+        num_classes: prepared label maps hold 0..num_classes - 1 or the ignore label.
+        ignore_label: label value of unlabelled pixels.
+        official_count: number of pairs in the official data set; None: not known.
+        stems: of the pairs in the official data set, as far as they are known.
+    """
+
+    name: str
+    sources: tuple[Path, ...]
+    tasks: list[Task]
+    images: Path
+    labels: Path
+    num_classes: int
+    ignore_label: int = 255
+    official_count: int | None = None
+    stems: Collection[str] = ()
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A data set and how to prepare it.
+
+    Attributes:
+        name: as people call it.
+        folder: where the download must lie below the root.
+        page: where to download it.
+        archive: what to download, and how large it is.
+        splits: lists the splits below a root.
+        archives: files that are unpacked first where they are found.
+        mistaken: glob of a file or folder name -> what it is, for downloads that people take for this one.
+    """
+
+    name: str
+    folder: str
+    page: str
+    archive: str
+    splits: Callable[[Path], list[Split]]
+    archives: tuple[Archive, ...] = ()
+    mistaken: Mapping[str, str] = field(default_factory=dict)
+
+
+def tasks_of_files(files: Iterable[Path], targets: Callable[[Path], Path], convert: Callable[..., None]) -> list[Task]:
+    """One task for each file that is there, in the order of their names; hidden files are none."""
+    present = sorted(file for file in files if not file.name.startswith(".") and file.is_file())
+    return [Task(file, (targets(file),), convert) for file in present]
+
+
+def tasks_of_folder(source: Path, target: Path, ending: str, convert: Callable[..., None]) -> list[Task]:
+    """One task for each file of a flat folder with this ending; none if there is no such folder."""
+    return tasks_of_files(source.glob(f"*{ending}"), lambda file: target / file.name, convert)
+
+
+def make_parser(preparation: Preparation) -> argparse.ArgumentParser:
+    """The options that all tools have."""
+    parser = argparse.ArgumentParser(description=f"Prepare {preparation.name} for Detectron2. {preparation.page}")
+    parser.add_argument("--root", type=Path, default=Path(datasets_root()), help="of all data sets (%(default)s)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="files at a time (%(default)s)")
+    parser.add_argument("--check", action="store_true", help="convert nothing, read every prepared label map")
+    parser.add_argument("--strict", action="store_true", help="counts that differ from the official ones are errors")
+    return parser
+
+
+def main(preparation: Preparation, arguments: Sequence[str] | None = None) -> int:
+    """Command line of a tool; see :func:`run`."""
+    return run(preparation, make_parser(preparation).parse_args(arguments))
+
+
+def run(preparation: Preparation, args: argparse.Namespace) -> int:
+    """Prepare or check a data set, and print what came of it.
+
+    Args:
+        args: of :func:`make_parser`.
+
+    Returns:
+        Exit status: 0 when all is well or merely incomplete, 1 when there is an error.
+    """
+    workers = max(1, args.workers)
+    try:
+        if not args.check:
+            unpack(preparation.archives, args.root, preparation.folder, preparation.mistaken)
+        splits = preparation.splits(args.root)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if not any(split.tasks or (args.check and split.labels.is_dir()) for split in splits):
+        print(_how_to_get(preparation, splits, args.root), file=sys.stderr)
+        return 1
+    errors, warnings = [], []
+    for split in splits:
+        if not (split.labels.is_dir() if args.check else split.tasks):
+            missing = [split.labels] if args.check else split.sources
+            warnings.append(f"{split.name}: skipped, nothing in {' or '.join(map(str, missing))}.")
+            continue
+        made = 0
+        if not args.check:
+            made, messages = _convert(split, workers)
+            errors += messages
+        if args.check or made:
+            errors += _check_labels(split, workers)
+        (errors if args.strict else warnings).extend(_compare_counts(split))
+    for message in warnings:
+        print(f"warning: {message}", file=sys.stderr)
+    for message in errors:
+        print(f"error: {message}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+def _how_to_get(preparation: Preparation, splits: list[Split], root: Path) -> str:
+    target = root / preparation.folder
+    expected = "\n".join(dict.fromkeys(f"  {source}" for split in splits for source in split.sources))
+    found = "it has none of what is listed below" if target.is_dir() else "there is no such folder"
+    for pattern, what in preparation.mistaken.items():
+        for path in sorted({*root.glob(pattern), *target.glob(pattern)}):
+            found += f". {path} is {what}, which is not what this tool prepares"
+    return (
+        f"{preparation.name}: looked in {target}, {found}. Download {preparation.archive} from\n"
+        f"  {preparation.page}\nand put the archive into {root}, or unpack it so that these exist, or name another "
+        f"folder of data sets by --root or DETECTRON2_DATASETS:\n{expected}"
+    )
+
+
+def _convert(split: Split, workers: int) -> tuple[int, list[str]]:
+    """Do the tasks that are not done yet; returns the number of files made and error messages."""
+    todo = [task for task in split.tasks if not task.is_done()]
+    folders = {target.parent for task in split.tasks for target in task.targets}
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{TEMPORARY}*"):  # of runs that were killed
+            leftover.unlink(missing_ok=True)
+    errors = _for_each(_make, todo, workers, f"{split.name}: converting")
+    there = sum(len(task.targets) for task in split.tasks) - sum(len(task.targets) for task in todo)
+    made = sum(len(task.targets) for task in todo if task.is_done())
+    print(f"{split.name}: {made} files made, {there} were there already, in {split.labels}")
+    return made, _summary(split, errors)
+
+
+def _make(task: Task) -> None:
+    with ExitStack() as stack:
+        task.convert(task.source, *[stack.enter_context(atomically(target)) for target in task.targets])
+
+
+def _check_labels(split: Split, workers: int) -> list[str]:
+    files = sorted(split.labels.glob("[!.]*"))
+    check = partial(_check_label, num_classes=split.num_classes, ignore_label=split.ignore_label)
+    errors = _for_each(check, files, workers, f"{split.name}: checking")
+    print(f"{split.name}: {len(files) - len(errors)} of {len(files)} label maps are good, in {split.labels}")
+    return _summary(split, errors)
+
+
+def _check_label(file: Path, num_classes: int, ignore_label: int) -> None:
+    ids = np.unique(read_label(str(file), np.int32))
+    wrong = ids[((ids < 0) | (ids >= num_classes)) & (ids != ignore_label)]
+    if len(wrong):
+        wanted = f"0..{num_classes - 1} or {ignore_label}"
+        raise BadFileError(f"{file}: found the ids {wrong[:NAMED_FILES].tolist()}, wanted {wanted}.")
+
+
+def _for_each(function: Callable[..., None], items: Iterable[object], workers: int, title: str) -> list[str]:
+    """Call a function on every item, `workers` at a time, with a progress bar; returns the messages of what failed.
+
+    Threads suffice: reading, numpy and PNG compression release Python's lock.
+    """
+    errors = []
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(function, item) for item in items]
+        try:
+            for future in tqdm(as_completed(futures), title, total=len(futures), disable=not futures, unit="files"):
+                error = future.exception()
+                if isinstance(error, (OSError, ValueError)):
+                    errors.append(str(error))
+                elif error is not None:
+                    raise error
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C, else it would go on to the end
+    return sorted(errors)
+
+
+def _summary(split: Split, errors: list[str]) -> list[str]:
+    named = [f"{split.name}: {message}" for message in errors[:NAMED_FILES]]
+    return named + [f"{split.name}: and {len(errors) - NAMED_FILES} more."] * (len(errors) > NAMED_FILES)
+
+
+def _compare_counts(split: Split) -> list[str]:
+    """Compare the prepared pairs with the official ones and with each other."""
+    images, labels = ({file.stem for file in folder.glob("[!.]*")} for folder in (split.images, split.labels))
+    pairs = images & labels
+    messages = []
+    if split.official_count not in (None, len(pairs)):
+        message = f"{split.name}: {len(pairs)} pairs, the official data set has {split.official_count}"
+        absent, foreign = sorted(set(split.stems) - pairs), sorted(pairs - set(split.stems) if split.stems else ())
+        for what, stems in (("missing", absent), ("not official", foreign)):
+            if stems:
+                message += f"; {what}: {', '.join(stems[:NAMED_FILES])}{', ...' * (len(stems) > NAMED_FILES)}"
+        messages.append(message + ".")
+    for what, other, stems in (("pictures", "label map", images - labels), ("label maps", "picture", labels - images)):
+        if stems:
+            names = ", ".join(sorted(stems)[:NAMED_FILES])
+            messages.append(f"{split.name}: {len(stems)} {what} without a {other}, which will not be used: {names}.")
+    return messages

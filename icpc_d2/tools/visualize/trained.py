@@ -1,0 +1,177 @@
+"""Trained models and pictures for tools that look into them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from torch import nn
+
+from icpc_d2.checkpoint.files import FINAL
+from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
+from icpc_d2.data.folders import register_folders
+from icpc_d2.data.reading import read_image, read_label
+from icpc_d2.evaluation.image_writer import spread
+from icpc_d2.inference.predictor import load_model
+from icpc_d2.modeling import ICPC
+from icpc_d2.visualization import Palette
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture, and its label map if it has one.
+
+    Attributes:
+        file_name: of the picture.
+        label_file_name: of the label map; empty if there is none.
+        label_colors: (r, g, b) -> id, for label maps that have colours.
+        ignore_label: label value that is ignored.
+    """
+
+    file_name: str
+    label_file_name: str = ""
+    label_colors: Any = None
+    ignore_label: int = 255
+
+    @cached_property
+    def image(self) -> np.ndarray:
+        """(H, W, 3) uint8, RGB."""
+        return read_image(self.file_name)
+
+    @cached_property
+    def label(self) -> np.ndarray | None:
+        """(H, W) int64, ids of classes or the ignore label."""
+        return read_label(self.label_file_name, colors=self.label_colors) if self.label_file_name else None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model.
+
+    Attributes:
+        title: what figures call it.
+        cfg: its frozen config.
+        model: in eval mode.
+        names: of its classes.
+    """
+
+    title: str
+    cfg: CfgNode
+    model: nn.Module
+    names: list[str]
+
+    def inputs(self, sample: Sample) -> dict[str, Any]:
+        """What the model takes, resized as its config says."""
+        return SemSegDatasetMapper(self.cfg, False)({"file_name": sample.file_name})
+
+
+def split_title(source: str) -> tuple[str, Path]:
+    """Split ``TITLE=PATH``; without a title it is the last part of the path that says something."""
+    title, separator, path = source.partition("=")
+    if separator and not Path(source).exists():
+        return title, Path(path)
+    folder = Path(source).resolve()
+    folder = folder.parent if folder.suffix == ".pth" else folder
+    return folder.name, Path(source)
+
+
+def load_trained(source: str) -> Trained:
+    """Load ``[TITLE=]PATH``, a checkpoint or the output folder of a training, whose last weights then count.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint, or no config beside it.
+        ValueError: weights and config do not fit.
+    """
+    title, path = split_title(source)
+    cfg, model = load_model(path / FINAL if path.is_dir() else path)
+    return Trained(title, cfg, model, list(cfg.MODEL.CLASS_NAMES))
+
+
+def load_aligned(source: str) -> Trained:
+    """Likewise, a model that compares images with text.
+
+    Raises:
+        ValueError: it does not.
+    """
+    trained = load_trained(source)
+    if not isinstance(trained.model, ICPC):
+        raise ValueError(
+            f"{source} is a {type(trained.model).__name__}, which compares no text with images; ICPC and DenseCLIP do."
+        )
+    return trained
+
+
+def same_classes(models: Sequence[Trained]) -> list[str]:
+    """The class names that all models share.
+
+    Raises:
+        ValueError: they have different ones.
+    """
+    first = models[0]
+    for trained in models:
+        if trained.names != first.names:
+            raise ValueError(
+                f"{first.title} and {trained.title} were trained for different classes: draw one at a time."
+            )
+    return first.names
+
+
+def dataset_samples(trained: Trained, dataset: str | None, count: int) -> list[Sample]:
+    """Samples that are evenly spread over a data set.
+
+    Args:
+        dataset: its name; None: the first one that the model is tested on.
+        count: how many; all, if there are fewer.
+
+    Raises:
+        ValueError: there is no such data set, or it has another number of classes than the model.
+    """
+    name = find_dataset(trained, dataset)
+    metadata = MetadataCatalog.get(name)
+    colors, ignore_label = metadata.get("label_colors"), metadata.get("ignore_label", 255)
+    return [
+        Sample(sample["file_name"], sample["sem_seg_file_name"], colors, ignore_label)
+        for sample in spread(DatasetCatalog.get(name), count)
+    ]
+
+
+def find_dataset(trained: Trained, dataset: str | None) -> str:
+    """The name of a registered data set of the model's classes; arguments and errors as :func:`dataset_samples`."""
+    name = dataset or next(iter(trained.cfg.DATASETS.TEST), "")
+    register_folders([name])
+    if name not in DatasetCatalog.list():
+        raise ValueError(f"there is no data set '{name}'; name one with --dataset, or pictures with --images.")
+    found = len(MetadataCatalog.get(name).get("stuff_classes", []))
+    if found != len(trained.names):
+        raise ValueError(f"the data set '{name}' has {found} classes, but {trained.title} {len(trained.names)}.")
+    return name
+
+
+def largest_classes(samples: Sequence[Sample], num_classes: int, count: int) -> list[int]:
+    """The classes with most labelled pixels, at most `count`, in their own order.
+
+    Raises:
+        ValueError: there are no labels to look into.
+    """
+    pixels: Counter[int] = Counter()
+    for sample in samples:
+        if sample.label is None:
+            raise ValueError("pictures without labels do not tell which classes matter; name some with --classes.")
+        ids, counts = np.unique(sample.label, return_counts=True)
+        pixels.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+    present = Counter({index: pixels[index] for index in range(num_classes) if pixels[index]})
+    for ignored in {sample.ignore_label for sample in samples}:
+        present.pop(ignored, None)
+    return sorted(index for index, _ in present.most_common(count))
+
+
+def palette(trained: Trained, dataset: str | None) -> Palette:
+    """The colours of the model's classes: those of a data set, if it is given and has some."""
+    metadata = MetadataCatalog.get(dataset) if dataset else None
+    colors = metadata.get("stuff_colors") if metadata else None
+    return Palette(trained.names, colors, metadata.get("ignore_label", 255) if metadata else 255)

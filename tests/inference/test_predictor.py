@@ -1,0 +1,293 @@
+"""Predictor: what Detectron2's predictor says, from any kind of picture, in any number of threads, with any words."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.engine import DefaultPredictor
+from PIL import Image
+from torch.nn import functional as F
+
+import icpc_d2
+from icpc_d2.data.reading import BadFileError
+from icpc_d2.inference.predictor import VOCABULARIES, Predictor, read_config
+from icpc_d2.modeling.alignment import cosine_scores
+from icpc_d2.modeling.text.class_tokens import ClassTokens
+from tests.modeling.conftest import naive_text
+from tests.tiny_checkpoint import CLASSES, tiny_cfg, write_checkpoint
+
+WINDOWS = ("TEST.SLIDING_WINDOW.ENABLED", True, "TEST.SLIDING_WINDOW.SIZE", 64, "TEST.SLIDING_WINDOW.STRIDE", 43)
+WORDS = ["a red car", "grass", "sky"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("model"), tiny_cfg())
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoint: Path) -> Predictor:
+    return Predictor(checkpoint, "cpu")
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., Predictor]:
+    """A predictor for the quickstart's model, changed by config options."""
+    return lambda *options: Predictor(write_checkpoint(tmp_path, tiny_cfg(*options)), "cpu")
+
+
+def picture(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:
+    blocks = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
+    return np.asarray(Image.fromarray(blocks).resize((width, height)))
+
+
+@pytest.mark.parametrize("options", [(), WINDOWS, ("MODEL.PREDICT_FROM", "alignment", "INPUT.FORMAT", "BGR")])
+def test_equals_default_predictor(tmp_path: Path, options: tuple) -> None:
+    cfg = tiny_cfg(*options)
+    cfg.MODEL.WEIGHTS = str(write_checkpoint(tmp_path, cfg))
+    theirs, ours = DefaultPredictor(cfg), Predictor(cfg)
+    for size in ((60, 90), (131, 47), (64, 64)):
+        logits = theirs(picture(*size)[:, :, ::-1])["sem_seg"]
+        found = ours(picture(*size))
+        np.testing.assert_array_equal(found.labels, logits.argmax(dim=0))
+        probabilities = np.stack([found.probability(name) for name in CLASSES])
+        np.testing.assert_allclose(probabilities, logits.softmax(dim=0), atol=1e-5)
+        assert found.predict_from == cfg.MODEL.PREDICT_FROM
+        assert probabilities.std(axis=(1, 2)).min() > 0, "a constant proves nothing"
+
+
+def test_any_kind_of_picture(predictor: Predictor, tmp_path: Path) -> None:
+    image = picture()
+    wanted = predictor(image).labels
+    Image.fromarray(image).save(tmp_path / "plain.png")
+    for kind in (tmp_path / "plain.png", str(tmp_path / "plain.png"), Image.fromarray(image)):
+        found = predictor(kind)
+        np.testing.assert_array_equal(found.labels, wanted)
+        np.testing.assert_array_equal(found.image, image)
+
+    np.testing.assert_array_equal(predictor(Image.fromarray(image).convert("RGBA")).image, image)
+    grey = Image.fromarray(image).convert("L")
+    for kind in (grey, np.asarray(grey), Image.fromarray(np.asarray(grey).astype(np.uint16) * 256)):
+        np.testing.assert_array_equal(predictor(kind).image, np.asarray(grey)[:, :, None].repeat(3, axis=2))
+    turned = Image.fromarray(image)
+    turned.getexif()[0x0112] = 6
+    assert predictor(turned).labels.shape == (90, 60)
+    assert predictor(np.zeros((1, 700, 3), np.uint8)).labels.shape == (1, 700)
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7]
+)
+def test_what_is_no_picture_is_named(predictor: Predictor, wrong: object) -> None:
+    with pytest.raises(ValueError, match="found a picture of .*wanted"):
+        predictor(wrong)
+
+
+def test_broken_files_are_named(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    with pytest.raises(BadFileError, match=r"broken\.png"):
+        predictor(tmp_path / "broken.png")
+
+
+def test_lists_keep_their_order(predictor: Predictor) -> None:
+    images = [picture(60, 90, 1), picture(50, 80, 2), picture(60, 90, 3), *(picture(64, 64, k) for k in range(4, 14))]
+    found = predictor(images)
+    assert predictor([]) == []
+    for image, prediction in zip(images, found, strict=True):
+        alone = predictor(image)
+        for name in CLASSES:
+            np.testing.assert_allclose(prediction.probability(name), alone.probability(name), atol=1e-5)
+        assert (prediction.labels == alone.labels).mean() > 0.999
+
+
+def test_threads_give_the_same_and_nothing_global_changes(predictor: Predictor) -> None:
+    jobs = [(picture(60, 90, k % 4), [None, WORDS, ["water", "sand"]][k % 3]) for k in range(16)]
+    random, numpy_random = torch.get_rng_state(), np.random.get_state()[1].copy()
+    catalog = set(MetadataCatalog.list())
+    # Without what an earlier call may have left.
+    predictor._model.eval()
+    predictor._vocabulary.cache_clear()
+
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(lambda job: predictor(*job), jobs))
+
+    for prediction, job in zip(together, jobs, strict=True):
+        alone = predictor(*job)
+        np.testing.assert_array_equal(prediction.labels, alone.labels)
+        np.testing.assert_array_equal(prediction.probability("sky" if "sky" in alone.classes else "sand"),
+                                      alone.probability("sky" if "sky" in alone.classes else "sand"))  # fmt: skip
+    assert torch.equal(torch.get_rng_state(), random) and (np.random.get_state()[1] == numpy_random).all()
+    assert set(MetadataCatalog.list()) == catalog
+    assert torch.is_grad_enabled() and torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "scales", "level"), [("icpc", [], "res5"), ("template", ["res4"], "res4"), ("icpc", ["res2"], "res4")]
+)
+def test_other_words_by_the_naive_way(load: Callable, prompt: str, scales: list[str], level: str) -> None:
+    predictor = load("MODEL.PROMPT.NAME", prompt, "MODEL.ALIGNMENT.LOSS_SCALES", scales)
+    found = predictor(picture(64, 96), classes=WORDS)
+
+    model, names = predictor._model, WORDS if prompt == "icpc" else [f"a photo of a {word}." for word in WORDS]
+    with torch.no_grad():
+        image = torch.from_numpy(picture(64, 96).transpose(2, 0, 1).copy())
+        features = model.backbone((image - model.pixel_mean)[None] / model.pixel_std)
+        embed = features["dense_embed"]
+        text = naive_text(model.text_encoder, names, model.prompt(features["global_embed"]))
+        text = model.context_decoder(text, features["global_embed"], embed)
+        scores = cosine_scores(embed if level == "res5" else model.alignment.up_embed(embed), text)
+        logits = F.interpolate(scores / 0.07, size=(64, 96), mode="bilinear", align_corners=False)[0]
+
+    assert (found.predict_from, found.classes) == ("alignment", WORDS)
+    wanted = logits.softmax(dim=0).numpy()
+    for index, name in enumerate(WORDS):
+        np.testing.assert_allclose(found.regions(name), wanted[index], atol=1e-5)
+    np.testing.assert_array_equal(found.labels, np.stack([found.probability(name) for name in WORDS]).argmax(axis=0))
+
+
+def test_its_own_words_are_its_own_alignment(predictor: Predictor) -> None:
+    words, own = predictor(picture(), classes=", ".join(CLASSES)), predictor(picture(), predict_from="alignment")
+    np.testing.assert_array_equal(words.labels, own.labels)
+    decoded = predictor.predict(picture())
+    assert decoded.predict_from == "decoder"
+    for name in CLASSES:
+        np.testing.assert_array_equal(words.regions(name), own.regions(name))
+        np.testing.assert_array_equal(decoded.regions(name), own.probability(name))
+    np.testing.assert_allclose(sum(decoded.regions(name) for name in CLASSES), 1, atol=1e-5)
+
+
+def test_text_is_encoded_once_for_each_vocabulary(load: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = load("MODEL.PROMPT.NAME", "coop")
+    encoder, read = predictor._model.text_encoder, []
+    encode = encoder._encode_classes
+    monkeypatch.setattr(
+        encoder, "_encode_classes", lambda tokens, *rest: read.append(tokens.names) or encode(tokens, *rest)
+    )
+    for _ in range(3):
+        for classes in (WORDS, ["water", "sand"], None):
+            predictor([picture(), picture(50, 50)], classes=classes)
+    assert read == [WORDS, ["water", "sand"], CLASSES]
+
+
+def test_vocabularies_are_kept_but_not_without_end(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, renamed = [], ClassTokens.renamed
+    monkeypatch.setattr(ClassTokens, "renamed", lambda tokens, names: made.append(names) or renamed(tokens, names))
+    for number in [*range(VOCABULARIES + 3), VOCABULARIES + 2]:
+        predictor(picture(32, 32), classes=["water", f"sand {number}"])
+    assert len(made) == VOCABULARIES + 3
+    assert predictor._vocabulary.cache_info().currsize == VOCABULARIES
+
+
+def test_questions_that_have_no_answer(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match="bound to the classes that it was trained for"):
+        predictor(picture(), classes=WORDS, predict_from="decoder")
+    with pytest.raises(ValueError, match="wanted is 'decoder' or 'alignment'"):
+        predictor(picture(), predict_from="text")
+    with pytest.raises(ValueError, match="read alike"):
+        predictor(picture(), classes=["sky", "Sky"])
+    with pytest.raises(ValueError, match=r"no class 'skyy'.*\['sky'\]"):
+        predictor(picture()).probability("skyy")
+
+
+def test_a_model_without_text(tmp_path: Path) -> None:
+    cfg = tiny_cfg("MODEL.META_ARCHITECTURE", "SemanticSegmentor", "MODEL.BACKBONE.NAME", "build_fpn_backbone",
+                   "MODEL.CLIP.OUT_FEATURES", ["res2", "res3", "res4", "res5"])  # fmt: skip
+    cfg.MODEL.WEIGHTS = str(write_checkpoint(tmp_path, cfg))
+    found = Predictor(cfg)(picture())
+    wanted = DefaultPredictor(cfg)(picture()[:, :, ::-1])["sem_seg"].argmax(dim=0)
+    np.testing.assert_array_equal(found.labels, wanted)
+    with pytest.raises(ValueError, match="no alignment"):
+        found.regions("sky")
+    with pytest.raises(ValueError, match="compares no text with images"):
+        Predictor(cfg)(picture(), classes=WORDS)
+
+
+def test_the_config_beside_or_inside_the_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    alone = tmp_path / "weights.pth"
+    torch.save(content, alone)
+    with pytest.raises(FileNotFoundError, match=r"no config\.yaml beside"):
+        Predictor(alone)
+    torch.save({**content, "config": (checkpoint.parent / "config.yaml").read_text()}, alone)
+    np.testing.assert_array_equal(Predictor(alone, "cpu")(picture()).labels, Predictor(checkpoint)(picture()).labels)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint .*nowhere\.pth"):
+        Predictor(tmp_path / "nowhere.pth")
+
+
+def test_configs_of_other_releases_are_read_and_none_runs_code(checkpoint: Path, tmp_path: Path) -> None:
+    text, weights = (checkpoint.parent / "config.yaml").read_text(), tmp_path / "model_final.pth"
+    weights.write_bytes(checkpoint.read_bytes())
+    (tmp_path / "config.yaml").write_text(text + "A_KEY_OF_TOMORROW:\n  ON: true\n")
+    assert read_config(weights).MODEL.CLASS_NAMES == CLASSES
+    (tmp_path / "config.yaml").write_text(text + f"X: !!python/object/apply:pathlib.Path.touch [{tmp_path}/ran]\n")
+    with pytest.raises(Exception, match="python/object"):
+        read_config(weights)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_colours_are_those_of_the_training_set(checkpoint: Path) -> None:
+    colors = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (9, 9, 9)]
+    MetadataCatalog.get("coloured").set(stuff_classes=CLASSES, stuff_colors=colors)
+    try:
+        cfg: CfgNode = read_config(checkpoint)
+        cfg.DATASETS.TRAIN = ("coloured",)
+        predictor = Predictor(cfg)
+    finally:
+        MetadataCatalog.remove("coloured")
+    prediction = predictor(picture())
+    np.testing.assert_array_equal(prediction.color(), np.array(colors)[prediction.labels])
+    words = predictor(picture(), classes=["car", "grass", "sky"])
+    np.testing.assert_array_equal(words._palette.colors[[0, 2]], [colors[3], colors[0]])
+
+
+def test_files_of_every_kind(predictor: Predictor, tmp_path: Path) -> None:
+    prediction = predictor(picture())
+    for kind in ("overlay", "color", "label", "side-by-side", "json"):
+        prediction.save(tmp_path / "new" / f"{kind}{'.json' if kind == 'json' else '.png'}", kind)
+    read = {path.stem: np.asarray(Image.open(path)) for path in (tmp_path / "new").glob("*.png")}
+    np.testing.assert_array_equal(read["label"], prediction.labels)
+    np.testing.assert_array_equal(read["color"], prediction.color())
+    np.testing.assert_array_equal(read["overlay"], prediction.overlay())
+    assert read["side-by-side"].shape[1] > 2 * 400
+    summary = json.loads((tmp_path / "new" / "json.json").read_text())
+    assert sum(entry["share"] for entry in summary["classes"]) == pytest.approx(1, abs=1e-4)
+    with pytest.raises(ValueError, match="kind is 'mask'; wanted is one of overlay"):
+        prediction.save(tmp_path / "mask.png", "mask")
+    with pytest.raises(ValueError, match=r"\.png alone"):
+        prediction.save(tmp_path / "label.jpg", "label")
+
+
+def test_a_file_that_cannot_be_finished_leaves_nothing(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(image: Image.Image, path: Path, *args: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    prediction = predictor(picture())
+    prediction.save(tmp_path / "label.png", "label")
+    before = (tmp_path / "label.png").read_bytes()
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        prediction.save(tmp_path / "label.png", "label")
+    assert [path.name for path in tmp_path.iterdir()] == ["label.png"]
+    assert (tmp_path / "label.png").read_bytes() == before
+
+
+def test_labels_of_many_classes_are_16_bit(predictor: Predictor, tmp_path: Path) -> None:
+    prediction = predictor(picture(), classes=[f"thing {number}" for number in range(300)])
+    prediction.save(tmp_path / "label.png", "label")
+    read = np.asarray(Image.open(tmp_path / "label.png"))
+    np.testing.assert_array_equal(read, prediction.labels)
+    assert read.dtype == np.uint16
+
+
+def test_it_is_offered_by_the_package() -> None:
+    assert icpc_d2.Predictor is Predictor
+    assert not hasattr(icpc_d2, "Predicter")
