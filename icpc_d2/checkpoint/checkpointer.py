@@ -12,9 +12,9 @@ from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.layers import FrozenBatchNorm2d
 from torch import Tensor, nn
 
+from icpc_d2.checkpoint.checkpoint_folder import newest_first, write_checkpoint, write_tag
 from icpc_d2.checkpoint.classes import check_classes
 from icpc_d2.checkpoint.clip_weights import CLIP_MODELS, UnreadableWeightsError, read_weights
-from icpc_d2.checkpoint.files import newest_first, write_checkpoint, write_tag
 from icpc_d2.checkpoint.imagenet import is_classifier, read_imagenet
 from icpc_d2.checkpoint.key_maps import (
     IMAGE_ENCODERS,
@@ -53,7 +53,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
         """Save model, class names, all else that belongs to the training, and `kwargs` as ``<name>.pth``.
 
         Raises:
-            OSError, FloatingPointError: see :func:`icpc_d2.checkpoint.files.write_checkpoint`.
+            OSError, FloatingPointError: see :func:`icpc_d2.checkpoint.checkpoint_folder.write_checkpoint`.
         """
         if not self.save_dir or not self.save_to_disk:
             return

@@ -14,8 +14,6 @@ from fvcore.transforms.transform import Transform
 from icpc_d2.data.augmentation import evaluation_augmentations, training_augmentations
 from icpc_d2.data.reading import BadFileError, read_image, read_label
 
-__all__ = ["SemSegDatasetMapper", "read_label"]
-
 logger = logging.getLogger(__name__)
 
 

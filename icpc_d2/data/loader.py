@@ -44,7 +44,7 @@ def build_sampler(name: str, size: int, seed: int, subset_ratio: float = 1.0) ->
     )
 
 
-class Draws(Sampler):
+class NumberedSampler(Sampler):
     """Numbers the draws of one process: (index of the sample, number of the draw in the whole training).
 
     Attributes:
@@ -91,7 +91,7 @@ class TrainingSamples(Dataset):
 
     @property
     def num_skipped(self) -> int:
-        """Draws that hit a bad file so far, of this process and its workers."""
+        """NumberedSampler that hit a bad file so far, of this process and its workers."""
         return self._num_skipped.value
 
     def __len__(self) -> int:
@@ -123,12 +123,14 @@ class TrainingSamples(Dataset):
         logger.warning("INPUT.ON_BAD_FILE: skipped, the %d. time: %s", count, error)
 
 
-def build_train_loader(samples: TrainingSamples, draws: Draws, batch_size: int, num_workers: int) -> DataLoader:
-    """Endless lists of `batch_size` samples. The order is that of the draws, however many workers read them."""
+def build_train_loader(
+    samples: TrainingSamples, sampler: NumberedSampler, batch_size: int, num_workers: int
+) -> DataLoader:
+    """Return endless lists of `batch_size` samples, in the order of the sampler however many workers read them."""
     return DataLoader(
         samples,
         batch_size,
-        sampler=draws,
+        sampler=sampler,
         num_workers=num_workers,
         collate_fn=trivial_batch_collator,
         drop_last=True,

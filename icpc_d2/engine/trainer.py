@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from icpc_d2.checkpoint import ICPCCheckpointer, WeightsCheckpointer, load_text_encoder
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
-from icpc_d2.data.loader import Draws, TrainingSamples, build_sampler, build_train_loader
+from icpc_d2.data.loader import NumberedSampler, TrainingSamples, build_sampler, build_train_loader
 from icpc_d2.engine.hooks.build import add_guards
 from icpc_d2.engine.hooks.evaluation import BestCheckpointer
 from icpc_d2.engine.hooks.non_finite import StepSkippedError
@@ -128,8 +128,8 @@ class Trainer(DefaultTrainer):
             cfg.DATALOADER.SAMPLER_TRAIN, len(dicts), seed, cfg.DATALOADER.get("RANDOM_SUBSET_RATIO", 1.0)
         )
         batch_size = images_at_once(cfg, comm.get_world_size())
-        draws = Draws(sampler, comm.get_rank(), comm.get_world_size())
-        return build_train_loader(samples, draws, batch_size, cfg.DATALOADER.NUM_WORKERS)
+        sampler = NumberedSampler(sampler, comm.get_rank(), comm.get_world_size())
+        return build_train_loader(samples, sampler, batch_size, cfg.DATALOADER.NUM_WORKERS)
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict]]:

@@ -10,7 +10,7 @@ from detectron2 import evaluation
 from detectron2.data import MetadataCatalog
 from numpy.typing import DTypeLike
 
-from icpc_d2.data.dataset_mapper import read_label
+from icpc_d2.data.reading import read_label
 from icpc_d2.evaluation.outputs import label_map
 
 # "Unlabelled" in 16-bit label files, whatever the data set's own ignore label.

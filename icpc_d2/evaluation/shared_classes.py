@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from icpc_d2.data.shared_classes import OTHER, SharedClasses
+from icpc_d2.data.shared_class_list import OTHER, SharedClasses
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator
 
 # What answers that are none of the shared classes are counted as.

@@ -13,7 +13,7 @@ from detectron2.data import MetadataCatalog
 from PIL import Image
 
 from icpc_d2.data import BadFileError, SemSegDatasetMapper
-from icpc_d2.data.dataset_mapper import read_label
+from icpc_d2.data.reading import read_label
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

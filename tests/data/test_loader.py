@@ -14,7 +14,7 @@ from detectron2.config import CfgNode
 from PIL import Image
 
 from icpc_d2.data import BadFileError, SemSegDatasetMapper, loader
-from icpc_d2.data.loader import Draws, TrainingSamples, build_sampler, build_train_loader, seeded
+from icpc_d2.data.loader import NumberedSampler, TrainingSamples, build_sampler, build_train_loader, seeded
 
 Stream = Callable[..., Iterator[list[dict[str, Any]]]]
 
@@ -40,7 +40,7 @@ def stream(cfg: CfgNode, dicts: list[dict[str, str]]) -> Iterator[Stream]:
     ) -> Iterator:
         samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), seed, on_bad_file)
         sampler = islice(build_sampler("TrainingSampler", len(dicts), seed), rank, None, world)
-        opened.append(iter(build_train_loader(samples, Draws(sampler, rank, world), 4 // world, workers)))
+        opened.append(iter(build_train_loader(samples, NumberedSampler(sampler, rank, world), 4 // world, workers)))
         return opened[-1]
 
     yield start
@@ -82,7 +82,7 @@ def test_each_draw_of_a_picture_differs_and_so_does_each_seed(
 
 def test_a_stream_can_start_later(stream: Stream, cfg: CfgNode, dicts: list[dict[str, str]]) -> None:
     samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), 0)
-    late = Draws(build_sampler("TrainingSampler", len(dicts), 0), start=8)
+    late = NumberedSampler(build_sampler("TrainingSampler", len(dicts), 0), start=8)
     whole = stream()
     for _ in range(2):
         next(whole)
@@ -136,7 +136,7 @@ def test_bad_files_are_skipped_and_counted(
     damage(dicts, "unreadable", 2)
     samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), 0, "skip")
     loader.logger.addHandler(caplog.handler)  # Detectron2's loggers do not pass on what they get
-    batches = iter(build_train_loader(samples, Draws(build_sampler("TrainingSampler", 6, 0)), 3, workers))
+    batches = iter(build_train_loader(samples, NumberedSampler(build_sampler("TrainingSampler", 6, 0)), 3, workers))
     try:
         found = [sample["file_name"] for batch in islice(batches, 4) for sample in batch]
     finally:

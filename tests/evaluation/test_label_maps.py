@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import icpc_d2  # noqa: F401  registers the models
 from icpc_d2.config import add_icpc_config
-from icpc_d2.data.dataset_mapper import read_label
+from icpc_d2.data.reading import read_label
 from icpc_d2.engine import Trainer
 
 

@@ -9,7 +9,7 @@ from detectron2.evaluation import SemSegEvaluator as Detectron2Evaluator
 from PIL import Image
 from torch import Tensor
 
-from icpc_d2.data.dataset_mapper import read_label
+from icpc_d2.data.reading import read_label
 from icpc_d2.evaluation import SemSegEvaluator
 
 from .conftest import CLASSES, TinyDataset

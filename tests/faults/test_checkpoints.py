@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from icpc_d2.checkpoint import ICPCCheckpointer
+from icpc_d2.checkpoint.checkpoint_folder import newest_first, remove_leftovers, thin_out
 from icpc_d2.checkpoint.clip_weights import UnreadableWeightsError
-from icpc_d2.checkpoint.files import newest_first, remove_leftovers, thin_out
 
 
 class Counter:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from icpc_d2.data.scenes import objects as scene_objects
+from icpc_d2.data.scenes import sprites
 from icpc_d2.data.scenes.drawing import BOAT, BUILDING, CAR, GRASS, PERSON, ROAD, TREE, WATER, Canvas, Random, Sprite
 from icpc_d2.data.scenes.landscape import Ground
 
@@ -56,11 +56,11 @@ def _place(rng: Random, canvas: Canvas, ground: Ground, where: np.ndarray, row: 
 def _draw(rng: Random, kind: int, scale: float, ground: Ground) -> Sprite:
     """The sprite of a thing; `scale` is the height of the picture as seen from its distance, in pixels."""
     if kind == BUILDING:
-        return scene_objects.building(rng, round(scale * rng.uniform(0.5, 1.2)), round(scale * rng.uniform(0.5, 1.1)))
+        return sprites.building(rng, round(scale * rng.uniform(0.5, 1.2)), round(scale * rng.uniform(0.5, 1.1)))
     if kind == TREE:
-        return scene_objects.tree(rng, round(scale * rng.uniform(0.45, 0.9)))
+        return sprites.tree(rng, round(scale * rng.uniform(0.45, 0.9)))
     if kind == BOAT:
-        return scene_objects.boat(rng, round(scale * rng.uniform(0.32, 0.55)))
+        return sprites.boat(rng, round(scale * rng.uniform(0.32, 0.55)))
     if kind == CAR:
-        return scene_objects.car(rng, round(scale * rng.uniform(0.2, 0.27)), ground.road_leads_away)
-    return scene_objects.person(rng, round(scale * rng.uniform(0.34, 0.46)))
+        return sprites.car(rng, round(scale * rng.uniform(0.2, 0.27)), ground.road_leads_away)
+    return sprites.person(rng, round(scale * rng.uniform(0.34, 0.46)))

@@ -8,7 +8,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from icpc_d2.checkpoint import ICPCCheckpointer
-from icpc_d2.checkpoint.files import FINAL, checkpoint_name, remove_leftovers, thin_out
+from icpc_d2.checkpoint.checkpoint_folder import FINAL, checkpoint_name, remove_leftovers, thin_out
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 
 logger = logging.getLogger(__name__)

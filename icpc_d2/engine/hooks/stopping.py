@@ -12,7 +12,7 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 from torch.utils.data import DataLoader
 
-from icpc_d2.data.loader import Draws
+from icpc_d2.data.loader import NumberedSampler
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Batches:
     def skip(self, draws: int) -> None:
         """Leave out the samples that an earlier run has seen, as many of this process; before the first batch."""
         sampler = getattr(self.loader, "sampler", None)
-        if isinstance(sampler, Draws):
+        if isinstance(sampler, NumberedSampler):
             sampler.start = draws
         elif draws:
             logger.warning("The training's loader cannot continue where it was: the order of its data starts anew.")

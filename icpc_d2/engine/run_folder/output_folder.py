@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from icpc_d2.checkpoint.files import newest_first
+from icpc_d2.checkpoint.checkpoint_folder import newest_first
 
 logger = logging.getLogger(__name__)
 

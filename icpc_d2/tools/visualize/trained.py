@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from torch import nn
 
-from icpc_d2.checkpoint.files import FINAL
+from icpc_d2.checkpoint.checkpoint_folder import FINAL
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.folders import register_folders
 from icpc_d2.data.reading import read_image, read_label
