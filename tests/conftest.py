@@ -7,6 +7,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 # Before torch is imported: tests run side by side, and many threads on small tensors only get in each other's way.
@@ -20,6 +21,8 @@ import numpy as np
 import pytest
 import torch
 from detectron2.utils import logger as detectron2_logger
+from matplotlib.figure import Figure
+from PIL import Image
 
 torch.set_num_threads(1)
 
@@ -48,6 +51,36 @@ def logs_as_before() -> Iterator[None]:
         logger.setLevel(logging.NOTSET)
     detectron2_logger.setup_logger.cache_clear()
     detectron2_logger._cached_log_stream.cache_clear()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that were saved in this test, the last one last."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def savefig(self: Figure, *args: object, **kwargs: object) -> None:
+        figures.append(self)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return figures
+
+
+@pytest.fixture(scope="session")
+def camvid_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root of data sets with a CamVid of six training and three validation pictures."""
+    root = tmp_path_factory.mktemp("datasets")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 3)):
+        for kind in ("images", "annotations"):
+            (root / "camvid_detectron2" / kind / split).mkdir(parents=True)
+        for index in range(count):
+            label = np.repeat(np.repeat(random.integers(0, 11, (4, 5), np.uint8), 12, 0), 12, 1)
+            image = np.stack([20 * label, 255 - 20 * label, random.integers(0, 255, label.shape, np.uint8)], -1)
+            Image.fromarray(image).save(root / "camvid_detectron2" / "images" / split / f"{index}.png")
+            Image.fromarray(label).save(root / "camvid_detectron2" / "annotations" / split / f"{index}.png")
+    return root
 
 
 @pytest.fixture(autouse=True, scope="session")

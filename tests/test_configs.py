@@ -1,7 +1,5 @@
 """Every config: with a tiny network it trains and predicts, and it says nothing that its fragments say already."""
 
-from pathlib import Path
-
 import pytest
 import torch
 import yaml
@@ -14,12 +12,9 @@ from icpc_d2.config.load import leaves
 from icpc_d2.engine.setup import resolve_classes, resolve_norms
 from icpc_d2.engine.solver import build_optimizer
 from icpc_d2.evaluation.label_maps import as_evaluated
-from tests.modeling.conftest import make_batch
+from tests.support.configs import CONFIGS, PUBLISHED_FOLDERS, RUNNABLE
+from tests.support.models import make_batch
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-RUNNABLE = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
-# Fragments are not run by themselves, and a study is a list of configs.
-RUNNABLE = [name for name in RUNNABLE if not name.startswith("common/") and "_BASE_" in (CONFIGS / name).read_text()]
 CLASSES = 9
 TINY = {
     "MODEL.DEVICE": "cpu",
@@ -94,9 +89,6 @@ def test_a_leaf_states_only_what_its_row_changes(name: str) -> None:
     repeated = [key for key, value in leaves(content) if said[key] == value]
     assert not repeated
     assert content["OUTPUT_DIR"].startswith("output/")
-
-
-PUBLISHED_FOLDERS = ("ade20k/", "ade20k_full/", "coco_stuff_10k/", "cross_domain/")
 
 
 @pytest.mark.parametrize("name", [name for name in RUNNABLE if name.startswith(PUBLISHED_FOLDERS)])

@@ -137,3 +137,14 @@ def test_every_key_of_the_config_is_read() -> None:
     readers += [ast.parse(path.read_text()) for path in Path(deeplab.__file__).parent.glob("*.py")]
     read = {key for tree in readers for key in keys_read(tree)}
     assert ours - read == set()
+
+
+def test_no_test_imports_from_a_test_or_a_conftest() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {node.module}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        if node.level or (node.module or "").rpartition(".")[2].startswith(("test_", "conftest"))
+    ]
+    assert found == []

@@ -13,7 +13,7 @@ from PIL import Image
 
 from icpc_d2 import add_icpc_config
 from icpc_d2.config import get_config_file
-from tests.documents import ROOT, documents, read, snippet
+from tests.support.documents import ROOT, documents, read, snippet
 
 README = read("README.md")
 

@@ -11,8 +11,8 @@ import torch
 import yaml
 from PIL import Image
 
-from tests.figures import read_figures as results
-from tests.programs import ROOT, run_program
+from tests.support.programs import ROOT, run_program
+from tests.support.results import read_results as results
 
 CLASSES = 11
 TINY = {
@@ -30,23 +30,7 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="module")
-def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root of data sets with a CamVid of six training and three validation pictures."""
-    root = tmp_path_factory.mktemp("datasets")
-    random = np.random.default_rng(0)
-    for split, count in (("train", 6), ("val", 3)):
-        for kind in ("images", "annotations"):
-            (root / "camvid_detectron2" / kind / split).mkdir(parents=True)
-        for index in range(count):
-            label = np.repeat(np.repeat(random.integers(0, CLASSES, (4, 5), np.uint8), 12, 0), 12, 1)
-            image = np.stack([20 * label, 255 - 20 * label, random.integers(0, 255, label.shape, np.uint8)], -1)
-            Image.fromarray(image).save(root / "camvid_detectron2" / "images" / split / f"{index}.png")
-            Image.fromarray(label).save(root / "camvid_detectron2" / "annotations" / split / f"{index}.png")
-    return root
-
-
-def train_net(datasets: Path, output: Path, *flags: str, **overrides: str) -> str:
+def train_net(camvid_datasets: Path, output: Path, *flags: str, **overrides: str) -> str:
     """Run the script on configs/camvid/icpc_tiny.yaml; return what it wrote to the terminal.
 
     Args:
@@ -55,15 +39,15 @@ def train_net(datasets: Path, output: Path, *flags: str, **overrides: str) -> st
     keys = TINY | {"OUTPUT_DIR": str(output)} | {key.replace("__", "."): value for key, value in overrides.items()}
     command = [sys.executable, "train_net.py", "--config-file", "configs/camvid/icpc_tiny.yaml", "--dist-url", "auto"]
     options = [word for pair in keys.items() for word in pair]
-    run = run_program([*command, *flags, *options], DETECTRON2_DATASETS=str(datasets))
+    run = run_program([*command, *flags, *options], DETECTRON2_DATASETS=str(camvid_datasets))
     assert run.returncode == 0, run.stdout[-4000:]
     return run.stdout
 
 
 @pytest.fixture(scope="module")
-def trained(datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def trained(camvid_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     output = tmp_path_factory.mktemp("trained")
-    return output, train_net(datasets, output)
+    return output, train_net(camvid_datasets, output)
 
 
 def test_training_leaves_everything_in_its_folder(trained: tuple[Path, str]) -> None:
@@ -91,15 +75,15 @@ def test_the_config_that_was_used_is_complete(trained: tuple[Path, str]) -> None
     assert len(cfg["MODEL"]["CLASS_NAMES"]) == cfg["MODEL"]["SEM_SEG_HEAD"]["NUM_CLASSES"] == CLASSES
 
 
-def test_eval_only_repeats_the_figures(trained: tuple[Path, str], datasets: Path, tmp_path: Path) -> None:
+def test_eval_only_repeats_the_figures(trained: tuple[Path, str], camvid_datasets: Path, tmp_path: Path) -> None:
     weights = str(trained[0] / "model_final.pth")
-    train_net(datasets, tmp_path, "--eval-only", MODEL__WEIGHTS=weights)
+    train_net(camvid_datasets, tmp_path, "--eval-only", MODEL__WEIGHTS=weights)
     assert results(tmp_path) == results(trained[0])
     assert not (tmp_path / "model_final.pth").exists()
 
 
 def test_eval_only_at_several_scales_on_other_classes(
-    trained: tuple[Path, str], datasets: Path, tmp_path: Path
+    trained: tuple[Path, str], camvid_datasets: Path, tmp_path: Path
 ) -> None:
     """Table 9's way: eleven classes, of which two are among a folder's three."""
     folder = tmp_path / "other"
@@ -118,7 +102,7 @@ def test_eval_only_at_several_scales_on_other_classes(
         "TEST__AUG__ENABLED": "True",
         "TEST__AUG__SCALES": "(0.75,1.25)",
     }
-    log = train_net(datasets, tmp_path / "output", "--eval-only", **overrides)
+    log = train_net(camvid_datasets, tmp_path / "output", "--eval-only", **overrides)
     tasks = ("sem_seg", "sem_seg_shared")
     figures = {task: results(tmp_path / "output")[task] for task in tasks}
     for task in figures.values():
@@ -130,12 +114,12 @@ def test_eval_only_at_several_scales_on_other_classes(
     assert "Augmentations in inference: []" in log, "the scales start from the picture as it is"
 
 
-def test_resume_continues_the_training(trained: tuple[Path, str], datasets: Path, tmp_path: Path) -> None:
+def test_resume_continues_the_training(trained: tuple[Path, str], camvid_datasets: Path, tmp_path: Path) -> None:
     output = tmp_path / "resumed"
     output.mkdir()
     for name in ("model_final.pth", "last_checkpoint", "model_best.pth", "model_best.json"):
         (output / name).write_bytes((trained[0] / name).read_bytes())
-    log = train_net(datasets, output, "--resume", SOLVER__MAX_ITER="6")
+    log = train_net(camvid_datasets, output, "--resume", SOLVER__MAX_ITER="6")
     assert "Starting training from iteration 4" in log
     checkpoint = torch.load(output / "model_final.pth", weights_only=True)
     assert checkpoint["iteration"] == 5

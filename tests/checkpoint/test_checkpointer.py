@@ -2,10 +2,8 @@ import copy
 import logging
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import open_clip
 import pytest
 import torch
 from detectron2.config import CfgNode, get_cfg
@@ -17,51 +15,9 @@ from torch import nn
 import icpc_d2  # noqa: F401  registers the models
 from icpc_d2.checkpoint import ICPCCheckpointer, WeightsCheckpointer
 from icpc_d2.config import add_icpc_config
-from icpc_d2.modeling.clip import get_architecture
+from tests.support.checkpoints import make_clip, make_model, save_as_openai
 
 CLASSES = ["sky", "road", "car"]
-
-
-def make_model(backbone: str = "resnet", *overrides: Any) -> nn.Module:
-    """A tiny ICPC."""
-    cfg = get_cfg()
-    add_icpc_config(cfg)
-    cfg.merge_from_file(str(Path(__file__).parents[2] / "configs" / "camvid" / "icpc_tiny.yaml"))
-    cfg.merge_from_list(["MODEL.CLASS_NAMES", CLASSES, "MODEL.SEM_SEG_HEAD.NORM", "BN", "MODEL.CLIP.VIT_NORM", "BN"])
-    cfg.merge_from_list(["MODEL.BACKBONE.NAME", f"build_clip_{backbone}_backbone"])
-    cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(CLASSES)
-    if backbone == "vit":
-        cfg.merge_from_list(["MODEL.CLIP.ARCH", "tiny-ViT", "MODEL.CLIP.VIT_BLOCKS", [0, 1, 2, 3]])
-    cfg.merge_from_list(list(overrides))
-    return build_model(cfg)
-
-
-def make_clip(name: str, **overrides: Any) -> nn.Module:
-    """open_clip's model of the architecture, with other random weights than any model of ours."""
-    architecture = copy.deepcopy(get_architecture(name))
-    for part, values in overrides.items():
-        architecture[part].update(values)
-    return open_clip.model.CLIP(**architecture)
-
-
-def save_as_openai(clip: nn.Module, path: Path) -> None:
-    """Write a TorchScript archive like OpenAI's: half precision, and three numbers beside the weights."""
-    root = Node()
-    numbers = {"input_resolution": torch.tensor(128), "context_length": torch.tensor(77), "vocab_size": torch.tensor(9)}
-    for name, value in (clip.state_dict() | numbers).items():
-        node = root
-        *parents, leaf = name.split(".")
-        for parent in parents:
-            if parent not in node._modules:
-                node.add_module(parent, nn.Module())
-            node = node._modules[parent]
-        node.register_buffer(leaf, value.half() if value.is_floating_point() else value)
-    torch.jit.script(root).save(path)
-
-
-class Node(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
 
 
 def assert_clip_loaded(model: nn.Module, clip: nn.Module, prefix: str, atol: float = 0.0) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
-from icpc_d2.analysis.random_models import build_on_meta, build_random, load_config
+from icpc_d2.analysis.random_models import build_on_meta, load_config
 from icpc_d2.checkpoint.denseclip import TEXT_POSITIONS, from_denseclip, read_denseclip, to_denseclip
-from tests.checkpoint.denseclip_forward import forward
-from tests.checkpoint.denseclip_shapes import (
+from tests.support.checkpoints import DENSECLIP_CLASSES, assert_equal, build_denseclip
+from tests.support.configs import CONFIGS
+from tests.support.denseclip_forward import forward
+from tests.support.denseclip_shapes import (
     POSITIONS,
     R50,
     R101,
@@ -22,28 +23,19 @@ from tests.checkpoint.denseclip_shapes import (
     make_shapes,
     make_weights,
 )
-from tests.modeling.conftest import CONFIGS
-from tests.modeling.conftest import TINY_VIT as VIT_OPTIONS
+from tests.support.models import TINY_VIT as VIT_OPTIONS
 
-TINY = str(CONFIGS / "quickstart/icpc_tiny.yaml")
-NAMES = ["sky", "chest of drawers", "traffic light", "person", "road"]
-DENSECLIP = ["MODEL.CLASS_NAMES", NAMES, "MODEL.PROMPT.NAME", "coop", "MODEL.ALIGNMENT.MULTI_SCALE", False]
-DENSECLIP += ["MODEL.ALIGNMENT.LOSS_SCALES", []]
 CASES = pytest.mark.parametrize(("sizes", "options"), [(TINY_R, ()), (TINY_VIT, VIT_OPTIONS)], ids=["resnet", "vit"])
-
-
-def build(*options: Any) -> nn.Module:
-    return build_random(load_config(TINY, [*DENSECLIP, *options]))
 
 
 @CASES
 def test_scores_and_logits_are_denseclips(sizes: Sizes, options: tuple) -> None:
-    weights, model, images = make_weights(sizes), build(*options), torch.randn(2, 3, 64, 96)
+    weights, model, images = make_weights(sizes), build_denseclip(*options), torch.randn(2, 3, 64, 96)
     converted, dropped = from_denseclip(weights, model.state_dict())
     assert dropped == []
     model.load_state_dict(converted)
     with torch.no_grad():
-        scores, logits = forward(weights, sizes, NAMES, images)
+        scores, logits = forward(weights, sizes, DENSECLIP_CLASSES, images)
         encoded = model.encode(images)
         predicted = model.predict(images)
     assert scores.std(dim=1).mean() > 0.003 and logits.std(dim=1).mean() > 0.1  # else equality says little
@@ -55,16 +47,9 @@ def test_scores_and_logits_are_denseclips(sizes: Sizes, options: tuple) -> None:
 @CASES
 def test_there_and_back_is_every_bit(sizes: Sizes, options: tuple) -> None:
     weights = make_weights(sizes)
-    converted, _ = from_denseclip(weights, build(*options).state_dict())
+    converted, _ = from_denseclip(weights, build_denseclip(*options).state_dict())
     assert converted[TEXT_POSITIONS].shape == (77, 64) and not converted[TEXT_POSITIONS][POSITIONS:].any()
     assert_equal(to_denseclip(converted), weights)
-
-
-def assert_equal(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    assert found.keys() == wanted.keys()
-    for name, tensor in wanted.items():
-        assert found[name].dtype == tensor.dtype, name
-        assert torch.equal(found[name], tensor), name
 
 
 @pytest.mark.parametrize(
@@ -95,14 +80,14 @@ def test_names_that_are_missing_or_unknown_are_refused() -> None:
     weights["context_decoder.layers.0.norm1.bias"] = weights["context_decoder.decoder.0.norm1.bias"]
     weights["backbone.layer9.weight"] = torch.zeros(1)
     with pytest.raises(ValueError) as error:
-        from_denseclip(weights, build().state_dict())
+        from_denseclip(weights, build_denseclip().state_dict())
     assert "1 missing from the weights: context_decoder.scale" in str(error.value)
     assert "2 not in the model: backbone.layer9.weight, context_decoder.layers.0.norm1.bias" in str(error.value)
 
 
 def test_heads_of_the_training_are_dropped_by_name() -> None:
     weights = make_weights(TINY_R) | {"auxiliary_head.conv_seg.weight": torch.zeros(1)}
-    converted, dropped = from_denseclip(weights, build().state_dict())
+    converted, dropped = from_denseclip(weights, build_denseclip().state_dict())
     assert dropped == ["auxiliary_head.conv_seg.weight"]
     assert len(converted) == len(weights) - 1
 
@@ -120,7 +105,7 @@ def test_heads_of_the_training_are_dropped_by_name() -> None:
 def test_shapes_must_fit(name: str, shape: tuple[int, ...], message: str) -> None:
     weights = make_weights(TINY_R) | {name: torch.zeros(shape)}
     with pytest.raises(ValueError, match=message):
-        from_denseclip(weights, build().state_dict())
+        from_denseclip(weights, build_denseclip().state_dict())
 
 
 @pytest.mark.parametrize(
@@ -132,7 +117,7 @@ def test_shapes_must_fit(name: str, shape: tuple[int, ...], message: str) -> Non
 )
 def test_models_of_another_kind_are_not_denseclips(prompt: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        to_denseclip(build("MODEL.PROMPT.NAME", prompt).state_dict())
+        to_denseclip(build_denseclip("MODEL.PROMPT.NAME", prompt).state_dict())
 
 
 def save(path: Path, **meta: Any) -> str:

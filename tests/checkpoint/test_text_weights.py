@@ -7,9 +7,9 @@ import torch
 from detectron2.modeling import build_model
 
 from icpc_d2.checkpoint import load_text_encoder
-from tests.checkpoint.test_checkpointer import make_clip, make_model, save_as_openai
-from tests.faults.tiny_run import make_data, make_trainer
-from tests.modeling.conftest import make_cfg
+from tests.support.checkpoints import make_clip, make_model, save_as_openai
+from tests.support.models import make_cfg
+from tests.support.training import make_data, make_trainer
 
 
 @pytest.mark.parametrize("source", ["openai", "open_clip"])

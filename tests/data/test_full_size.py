@@ -11,7 +11,7 @@ import pytest
 from icpc_d2.tools.prepare.ade20k_full import ADE20K_FULL
 from icpc_d2.tools.prepare.coco_stuff_10k import COCO_STUFF_10K
 from icpc_d2.tools.prepare.recipe import main
-from tests.programs import ROOT, run_program
+from tests.support.programs import ROOT, run_program
 
 SHARED = ROOT.parent / "shared" / "data"
 PREPARATIONS = {

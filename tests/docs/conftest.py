@@ -6,31 +6,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from PIL import Image
 
-from icpc_d2.data import datasets
 from icpc_d2.data.scenes import dataset as scenes
-from tests.documents import place
+from tests.support.datasets import label_map, random_image, save
+from tests.support.documents import place
 
 DATASETS = Path(os.environ["DETECTRON2_DATASETS"])
-
-
-def save(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
-
-
-def picture(height: int = 64, width: int = 96) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-
-
-def label_map(num_ids: int, height: int = 64, width: int = 96) -> np.ndarray:
-    """Squares of 16 pixels, each of some id below `num_ids`."""
-    ids = np.random.default_rng(0).integers(0, num_ids, (height // 16, width // 16), np.uint8)
-    return ids.repeat(16, 0).repeat(16, 1)
 
 
 @pytest.fixture
@@ -61,7 +44,7 @@ def ade20k(clone: Path) -> Path:
                 stem = f"ADE_{name}_{number:08d}"
                 label = label_map(151)
                 label[:16] = 3
-                save(clone / "image.jpg", picture())
+                save(clone / "image.jpg", random_image())
                 save(clone / "label.png", label)
                 members.write(clone / "image.jpg", f"ADEChallengeData2016/images/{split}/{stem}.jpg")
                 members.write(clone / "label.png", f"ADEChallengeData2016/annotations/{split}/{stem}.png")
@@ -73,25 +56,8 @@ def camvid(clone: Path) -> None:
     """SegNet's edition of CamVid with four training and two validation frames."""
     for split, count in (("train", 4), ("val", 2)):
         for number in range(count):
-            save(clone / f"datasets/CamVid/{split}/{number}.png", picture())
+            save(clone / f"datasets/CamVid/{split}/{number}.png", random_image())
             save(clone / f"datasets/CamVid/{split}annot/{number}.png", label_map(12))
-
-
-def save_folder_dataset(folder: Path, num_classes: int = 3) -> None:
-    """Write one training and one validation picture."""
-    for split in ("train", "val"):
-        save(folder / f"images/{split}/one.jpg", picture())
-        save(folder / f"labels/{split}/one.png", label_map(num_classes))
-
-
-def save_prepared(root: Path, wanted: set[str]) -> None:
-    """Write two pictures of each registered split, as its preparation leaves them."""
-    for row in datasets.DATASETS:
-        for split, folder in row.splits.items():
-            if row.name.format(split) in wanted:
-                for index in range(2):
-                    save(root / row.images.format(folder) / f"{index}.{row.image_ext}", picture())
-                    save(root / row.labels.format(folder) / f"{index}.{row.label_ext}", label_map(3))
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.docs.conftest import save_folder_dataset
-from tests.documents import SMALL, commands_of, run_outside, settings
-from tests.faults.tiny_run import difference
-from tests.figures import read_figures
+from tests.support.datasets import save_folder_dataset
+from tests.support.documents import SMALL, commands_of, run_outside, settings
+from tests.support.results import read_results
+from tests.support.training import difference
 
 CONFIG = "configs/ade20k/icpc_R50.yaml"
 DATA = settings(DATASETS__TRAIN="('folder:mine/train',)", DATASETS__TEST="('folder:mine/val',)")
@@ -47,5 +47,5 @@ def test_two_machines_train_the_same_however_started(clone: Path) -> None:
         assert not any(one.returncode for one in ended), "\n".join(one.stdout for one in ended)[-12000:]
         assert "World size: 2" in (output / "log.txt").read_text()
         weights = torch.load(output / "model_final.pth", weights_only=True)["model"]
-        found.append((weights, read_figures(output)))
+        found.append((weights, read_results(output)))
     assert not [number for number, one in enumerate(found) if difference(one, found[0])]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from tests.docs.conftest import label_map, picture, save
-from tests.documents import SMALL, commands_of, read, run, run_small, snippet
-from tests.figures import read_figures
+from tests.support.datasets import label_map, random_image, save
+from tests.support.documents import SMALL, commands_of, read, run, run_small, snippet
+from tests.support.results import read_results
 
 TEXT = read("docs/own_data.md")
 
@@ -21,7 +21,7 @@ def mine(clone: Path) -> Path:
     for split, count in (("train", 5), ("val", 2)):
         for number in range(count):
             ids = label_map(3)
-            save(folder / f"images/{split}/{number}.jpg", picture())
+            save(folder / f"images/{split}/{number}.jpg", random_image())
             save(folder / f"labels/{split}/{number}.png", ids if split == "train" else colors[ids])
     (folder / "classes.txt").write_text(snippet(TEXT, "classes.txt"))
     return folder
@@ -39,10 +39,10 @@ def test_from_a_folder_to_a_trained_model(
             options = [*SMALL, "TEST.EVAL_PERIOD", "2"] if "train_net.py" in command else []
             run(command, monkeypatch, options)
     assert len(list((clone / "checked").glob("*.png"))) == 5
-    results = read_figures(clone / "output/mine")
+    results = read_results(clone / "output/mine")
     assert {"mIoU", "IoU-sky", "IoU-road", "IoU-tree"} <= results.keys()
-    assert read_figures(clone / "output/mine_again") == results
-    assert read_figures(clone / "output/mine_R50").keys() == results.keys()
+    assert read_results(clone / "output/mine_again") == results
+    assert read_results(clone / "output/mine_R50").keys() == results.keys()
 
     # The same weights on another list of classes: the error of the last section.
     (mine / "classes.txt").write_text(snippet(TEXT, "classes.txt").replace("tree", "bush"))

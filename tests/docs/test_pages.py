@@ -13,8 +13,8 @@ import yaml
 from icpc_d2.data.datasets import DATASETS as ROWS
 from icpc_d2.tools.flops import curves as cost_curves
 from icpc_d2.tools.predict.video import Frame, write_video
-from tests.docs.conftest import picture, save, save_folder_dataset, save_prepared
-from tests.documents import (
+from tests.support.datasets import random_image, save, save_folder_dataset, save_prepared
+from tests.support.documents import (
     ROOT,
     SMALL,
     commands_of,
@@ -28,7 +28,7 @@ from tests.documents import (
     settings,
     snippet,
 )
-from tests.figures import read_figures
+from tests.support.results import read_results
 
 QUICKSTART = "python train_net.py --config-file configs/quickstart/icpc_tiny.yaml OUTPUT_DIR output/quickstart"
 
@@ -38,9 +38,9 @@ def test_readme(
 ) -> None:
     shutil.copy(ade20k, clone / "datasets/ADEChallengeData2016.zip")
     save_folder_dataset(clone / "datasets/mine")
-    save(clone / "photos/a.jpg", picture())
+    save(clone / "photos/a.jpg", random_image())
     with write_video(clone / "film.mp4", Fraction(10)) as writer:
-        writer.write(Frame(picture(), 0, Fraction(1, 10)))
+        writer.write(Frame(random_image(), 0, Fraction(1, 10)))
     (clone / "train_mine.py").write_text(snippet(read("README.md"), "own_data"))
     run(QUICKSTART, monkeypatch, SMALL)
     for command in commands_of("README.md"):
@@ -55,8 +55,8 @@ def test_readme(
             run(command, monkeypatch, SMALL if "train_net.py" in command else ())
 
     for name in ("ade20k/icpc_R50", "camvid/icpc_tiny", "mine"):
-        assert read_figures(clone / "output" / name)["mIoU"] >= 0
-    assert {"IoU-sky", "IoU-road", "IoU-tree"} <= read_figures(clone / "output/mine").keys()
+        assert read_results(clone / "output" / name)["mIoU"] >= 0
+    assert {"IoU-sky", "IoU-road", "IoU-tree"} <= read_results(clone / "output/mine").keys()
     assert {path.name for path in (clone / "output/seen").iterdir()} >= {"a_overlay.png", "film_overlay.mp4"}
     assert (clone / "regions.png").is_file()
     assert not set(commands_of("configs/README.md")) - set(commands_of("README.md"))
@@ -99,11 +99,11 @@ def test_evaluation(clone: Path, forgetful: None, monkeypatch: pytest.MonkeyPatc
         run_small(command, monkeypatch)
     assert tiles.split()[2:] == next(row for row in ROWS if row.name.startswith("isaid_tiles")).prepare.split()[2:]
 
-    assert read_figures(clone / "output/coco_stuff_10k/icpc_R50")["mIoU"] >= 0
-    crossed = read_figures(clone / "output/cross_domain/icpc_R50")
+    assert read_results(clone / "output/coco_stuff_10k/icpc_R50")["mIoU"] >= 0
+    crossed = read_results(clone / "output/cross_domain/icpc_R50")
     other |= {"isaid_tiles_sem_seg_val"}
     assert set(crossed) == {f"{name}{task}" for name in other for task in ("", "/sem_seg_shared")}
-    shared = read_figures(clone / "output/shared")
+    shared = read_results(clone / "output/shared")
     assert {name for name in shared["sem_seg_shared"] if name.startswith("IoU-")} <= {
         "IoU-boat", "IoU-automobile", "IoU-grass"
     }  # fmt: skip

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.conftest import save_folder_dataset
-from tests.documents import ROOT, SMALL, commands_of, run_outside, settings
+from tests.support.datasets import save_folder_dataset
+from tests.support.documents import ROOT, SMALL, commands_of, run_outside, settings
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ import pytest
 from icpc_d2.modeling.text.prompts import PROMPTS
 from icpc_d2.tools.predict.video import Frame, write_video
 from icpc_d2.tools.prepare.ade20k import ADE20K
-from tests.docs.conftest import picture, save, save_folder_dataset
-from tests.documents import SMALL, TINY, commands_of, documents, read, run, run_small, snippet
-from tests.tiny_checkpoint import tiny_cfg, write_checkpoint
+from tests.support.checkpoints import tiny_cfg, write_checkpoint
+from tests.support.datasets import random_image, save, save_folder_dataset
+from tests.support.documents import SMALL, TINY, commands_of, documents, read, run, run_small, snippet
 
 
 def figures(folder: Path) -> dict[str, float]:
@@ -26,7 +26,7 @@ def figures(folder: Path) -> dict[str, float]:
 
 def test_first_model_and_gallery(clone: Path, few_scenes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     text = read("docs/tutorials/first_model.md")
-    save(clone / "picture.jpg", picture())
+    save(clone / "picture.jpg", random_image())
     for command in commands_of("docs/tutorials/first_model.md"):
         run(command, monkeypatch, SMALL if "train_net.py" in command else ())
 
@@ -53,9 +53,9 @@ def test_predict(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = read("docs/predict.md")
     write_checkpoint(clone / "output/quickstart", tiny_cfg())
     for name in ("picture.jpg", "photos/a.jpg", "more/deep/down/b.png"):
-        save(clone / name, picture())
+        save(clone / name, random_image())
     with write_video(clone / "film.mp4", Fraction(10)) as writer:
-        writer.write(Frame(picture(), 0, Fraction(1, 10)))
+        writer.write(Frame(random_image(), 0, Fraction(1, 10)))
     for command in commands_of("docs/predict.md"):
         run(command, monkeypatch)
     kinds = {"overlay.png", "color.png", "label.png", "side-by-side.png"}
@@ -72,7 +72,7 @@ def test_predict(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ade20k(clone: Path, ade20k: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(clone / "photos" / "a.jpg", picture())
+    save(clone / "photos" / "a.jpg", random_image())
     for command in commands_of("docs/tutorials/ade20k.md"):
         if command.startswith("mkdir"):
             assert (clone / command.split()[-1]).is_dir()

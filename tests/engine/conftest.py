@@ -1,4 +1,4 @@
-"""Options of a model whose images do not meet, and a data set on disk of very different numbers of labelled pixels."""
+"""A data set on disk of very different numbers of labelled pixels."""
 
 from pathlib import Path
 
@@ -6,30 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.modeling.conftest import TINY_VIT
-
-NAMES = ["sky", "tree", "traffic light", "person"]
-
-# No BatchNorm, and nothing random inside of the model: only the losses look at more than one image.
-SEPARATE = [
-    *TINY_VIT,
-    *("MODEL.CLIP.VIT_NORM", "GN", "MODEL.SEM_SEG_HEAD.NORM", "GN"),
-    *("MODEL.CLIP.VIT_DROP_PATH", 0.0, "MODEL.SEM_SEG_HEAD.DROPOUT", 0.0, "MODEL.CONTEXT_DECODER.DROPOUT", 0.0),
-    *("MODEL.CONTRASTIVE.GATHER", True),
-]
+from tests.support.datasets import SCENE_CLASSES
 
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as `icpc_d2.data.folders` describes it: 8 pictures to train, 3 to validate."""
+    """A folder as `icpc_d2.data.folders` describes it: 8 images to train, 3 to validate."""
     root = tmp_path_factory.mktemp("scenes")
-    (root / "classes.txt").write_text("\n".join(NAMES) + "\n")
+    (root / "classes.txt").write_text("\n".join(SCENE_CLASSES) + "\n")
     random = np.random.default_rng(0)
     for split, count in (("train", 8), ("val", 3)):
         for kind in ("images", "labels"):
             (root / kind / split).mkdir(parents=True)
         for index in range(count):
-            label = random.integers(0, len(NAMES), (4, 5), np.uint8).repeat(20, 0).repeat(20, 1)
+            label = random.integers(0, len(SCENE_CLASSES), (4, 5), np.uint8).repeat(20, 0).repeat(20, 1)
             image = np.stack([50 * label, 200 - 50 * label, random.integers(0, 255, label.shape, np.uint8)], -1)
             label[: 10 * index] = 255
             Image.fromarray(image).save(root / "images" / split / f"{index}.png")

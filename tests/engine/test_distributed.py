@@ -11,9 +11,9 @@ import pytest
 from detectron2.engine import default_argument_parser
 
 from icpc_d2.engine import setup
-from tests.engine.conftest import SEPARATE
 from tests.engine.parallel_run import LOSSES, run_all
-from tests.programs import ROOT, run_program
+from tests.support.models import SEPARATE
+from tests.support.programs import ROOT, run_program
 
 OPTIONS = [
     *SEPARATE,

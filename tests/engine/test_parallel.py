@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from torch import Tensor, nn
 
 from icpc_d2.engine.parallel import distribute, prepare, share_buffers
-from tests.modeling.conftest import TINY_VIT, make_batch, make_cfg
+from tests.support.models import TINY_VIT, make_batch, make_cfg
 
 
 def outputs(*options: Any, backbone: tuple = ()) -> tuple[nn.Module, dict[str, Tensor], Tensor]:

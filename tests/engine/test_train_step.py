@@ -9,8 +9,7 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
 from icpc_d2.engine.train_step import Step, buffers_kept
-from tests.engine.conftest import SEPARATE
-from tests.modeling.conftest import TINY_VIT, make_batch, make_cfg
+from tests.support.models import SEPARATE, TINY_VIT, make_batch, make_cfg
 
 
 class Line(nn.Module):

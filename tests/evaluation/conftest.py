@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +6,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-CLASSES = ["sky", "road", "car", "boat"]  # no label shows a boat
-
-
-@dataclass
-class TinyDataset:
-    """Three pictures on disk with labels in memory; 255 is ignored."""
-
-    name: str
-    samples: list[dict[str, str]]
-    labels: list[np.ndarray]
+from tests.support.evaluation import TINY_CLASSES, TinyDataset
 
 
 @pytest.fixture
@@ -33,7 +23,7 @@ def dataset(tmp_path: Path) -> Iterator[TinyDataset]:
         labels.append(label.astype(np.int64))
     name = f"tiny_{tmp_path.name}"
     DatasetCatalog.register(name, lambda: samples)
-    MetadataCatalog.get(name).set(stuff_classes=CLASSES, ignore_label=255, evaluator_type="sem_seg")
+    MetadataCatalog.get(name).set(stuff_classes=TINY_CLASSES, ignore_label=255, evaluator_type="sem_seg")
     yield TinyDataset(name, samples, labels)
     DatasetCatalog.remove(name)
     MetadataCatalog.remove(name)

@@ -3,24 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from PIL import Image
 
-from icpc_d2.config import add_icpc_config
 from icpc_d2.evaluation import build_evaluator
 from icpc_d2.evaluation.image_writer import spread
-
-from .conftest import TinyDataset
-
-
-def make_cfg(output_dir: Path, *datasets: str, **sem_seg: object) -> CfgNode:
-    cfg = get_cfg()
-    add_icpc_config(cfg)
-    cfg.OUTPUT_DIR = str(output_dir)
-    cfg.DATASETS.TEST = datasets
-    cfg.TEST.SEM_SEG.update(sem_seg)
-    return cfg
+from tests.support.evaluation import TinyDataset, evaluation_cfg
 
 
 def run(cfg: CfgNode, dataset: TinyDataset) -> dict[str, float]:
@@ -32,7 +21,7 @@ def run(cfg: CfgNode, dataset: TinyDataset) -> dict[str, float]:
 
 
 def test_figures_and_pictures(dataset: TinyDataset, tmp_path: Path) -> None:
-    results = run(make_cfg(tmp_path / "out", dataset.name, NUM_PICTURES=2), dataset)
+    results = run(evaluation_cfg(tmp_path / "out", dataset.name, NUM_PICTURES=2), dataset)
     assert results["mIoU"] == 100
     pictures = sorted((tmp_path / "out").rglob("*"))
     assert [path.relative_to(tmp_path / "out").as_posix() for path in pictures] == [
@@ -44,14 +33,14 @@ def test_figures_and_pictures(dataset: TinyDataset, tmp_path: Path) -> None:
 
 
 def test_everything_that_is_slow_on_request(dataset: TinyDataset, tmp_path: Path) -> None:
-    cfg = make_cfg(tmp_path / "out", dataset.name, SAVE_PREDICTIONS=True, BOUNDARY_IOU=True)
+    cfg = evaluation_cfg(tmp_path / "out", dataset.name, SAVE_PREDICTIONS=True, BOUNDARY_IOU=True)
     results = run(cfg, dataset)
     assert "BoundaryIoU-sky" in results
     assert (tmp_path / "out" / "inference" / "sem_seg_predictions.json").is_file()
 
 
 def test_several_data_sets_keep_their_files_apart(dataset: TinyDataset, tmp_path: Path) -> None:
-    cfg = make_cfg(tmp_path / "out", dataset.name, "other", NUM_PICTURES=9)
+    cfg = evaluation_cfg(tmp_path / "out", dataset.name, "other", NUM_PICTURES=9)
     run(cfg, dataset)
     assert len(list((tmp_path / "out" / "pictures" / dataset.name).glob("*.png"))) == len(dataset.samples)
 
@@ -59,7 +48,7 @@ def test_several_data_sets_keep_their_files_apart(dataset: TinyDataset, tmp_path
 def test_other_tasks_are_refused(dataset: TinyDataset, tmp_path: Path) -> None:
     MetadataCatalog.get("boxes_only").evaluator_type = "coco"
     with pytest.raises(ValueError, match="'boxes_only' has evaluator_type 'coco' in its metadata, wanted 'sem_seg'"):
-        build_evaluator(make_cfg(tmp_path, "boxes_only"), "boxes_only")
+        build_evaluator(evaluation_cfg(tmp_path, "boxes_only"), "boxes_only")
     MetadataCatalog.remove("boxes_only")
 
 

@@ -16,7 +16,7 @@ from icpc_d2.config import add_icpc_config
 from icpc_d2.data import SemSegDatasetMapper
 from icpc_d2.engine import Trainer
 from icpc_d2.evaluation.multi_scale import MultiScale
-from tests.modeling.conftest import make_cfg
+from tests.support.models import make_cfg
 
 SCALES = (0.5, 1.0, 1.75)
 SHORT, LONG = 64, 160

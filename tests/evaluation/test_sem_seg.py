@@ -11,8 +11,7 @@ from torch import Tensor
 
 from icpc_d2.data.reading import read_label
 from icpc_d2.evaluation import SemSegEvaluator
-
-from .conftest import CLASSES, TinyDataset
+from tests.support.evaluation import TINY_CLASSES, TinyDataset
 
 
 def scores(dataset: TinyDataset) -> list[Tensor]:
@@ -20,7 +19,7 @@ def scores(dataset: TinyDataset) -> list[Tensor]:
     random = torch.Generator().manual_seed(1)
     answers = []
     for label in dataset.labels:
-        truth = torch.nn.functional.one_hot(torch.from_numpy(label % 255), len(CLASSES)).permute(2, 0, 1)
+        truth = torch.nn.functional.one_hot(torch.from_numpy(label % 255), len(TINY_CLASSES)).permute(2, 0, 1)
         answers.append(torch.rand(truth.shape, generator=random) + 0.5 * truth)
     return answers
 
@@ -38,12 +37,12 @@ def test_figures_are_the_definitions(dataset: TinyDataset) -> None:
     label = np.concatenate([label.ravel() for label in dataset.labels])
     prediction = np.concatenate([answer.argmax(0).numpy().ravel() for answer in answers])[label != 255]
     label = label[label != 255]
-    for index, name in enumerate(CLASSES[:3]):
+    for index, name in enumerate(TINY_CLASSES[:3]):
         both = np.sum((label == index) & (prediction == index))
         assert found[f"IoU-{name}"] == pytest.approx(100 * both / np.sum((label == index) | (prediction == index)))
         assert found[f"ACC-{name}"] == pytest.approx(100 * both / np.sum(label == index))
     assert found["pACC"] == pytest.approx(100 * np.mean(label == prediction))
-    assert found["mIoU"] == pytest.approx(np.mean([found[f"IoU-{name}"] for name in CLASSES[:3]]))
+    assert found["mIoU"] == pytest.approx(np.mean([found[f"IoU-{name}"] for name in TINY_CLASSES[:3]]))
     assert math.isnan(found["IoU-boat"])
     assert all(type(value) is float for value in found.values())
 

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from icpc_d2.data.shared_class_list import read_shared_classes
 from icpc_d2.evaluation import build_evaluator
-
-from .conftest import CLASSES, TinyDataset
-from .test_build import make_cfg
+from tests.support.evaluation import TINY_CLASSES, TinyDataset, evaluation_cfg
 
 # The data set's are sky, road, car, boat; the labels show the first three.
 MODEL_CLASSES = ["tree", "car", "sky", "sea", "automobile", "boat"]
@@ -24,7 +22,7 @@ LIST = "sky\ncar | automobile\ncar\nboat\n"
 def cfg(dataset: TinyDataset, tmp_path: Path) -> CfgNode:
     path = tmp_path / "shared.txt"
     path.write_text(LIST)
-    cfg = make_cfg(tmp_path / "out", dataset.name)
+    cfg = evaluation_cfg(tmp_path / "out", dataset.name)
     cfg.MODEL.CLASS_NAMES = MODEL_CLASSES
     cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES = [str(path)]
     return cfg
@@ -60,7 +58,7 @@ def loop(dataset: TinyDataset, scores: list[Tensor], among: list[str]) -> dict[s
     pairs = []
     for label, score in zip(dataset.labels, scores, strict=True):
         for index in np.ndindex(label.shape):
-            truth = None if label[index] == 255 else CLASSES[label[index]]
+            truth = None if label[index] == 255 else TINY_CLASSES[label[index]]
             if truth not in ("sky", "car", "boat"):
                 continue
             best = max(among, key=lambda name, score=score, index=index: score[MODEL_CLASSES.index(name)][index])
@@ -115,7 +113,7 @@ def test_pictures_have_the_colours_of_the_data_set(cfg: CfgNode, dataset: TinyDa
     cfg.TEST.SEM_SEG.NUM_PICTURES = 3
     evaluate(cfg, dataset, [{"sem_seg": score} for score in scores])
     evaluator = build_evaluator(cfg, dataset.name)._evaluators[-1]
-    shared = read_shared_classes(cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES[0], CLASSES, MODEL_CLASSES)
+    shared = read_shared_classes(cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES[0], TINY_CLASSES, MODEL_CLASSES)
     np.testing.assert_array_equal(evaluator._to_dataset, shared.to_dataset)
     for sample in dataset.samples:
         name = Path(sample["file_name"]).with_suffix(".png").name

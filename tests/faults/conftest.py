@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.tiny_run import make_data, train
+from tests.support.training import make_data, train
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ import torch
 import torch.utils.cpp_extension
 import torch.utils.tensorboard
 
-from tests.faults.tiny_run import make_data, read_trace, run_difference, train
+from tests.support.training import make_data, read_trace, run_difference, train
 
 TIMEOUT = 120  # seconds of a run
 

@@ -12,8 +12,8 @@ from icpc_d2.config import get_config_file
 from icpc_d2.config.load import ConfigError, load_config
 from icpc_d2.engine import setup
 from icpc_d2.engine.setup_checks import check_ranges
-from tests.faults.tiny_run import arguments, make_data, make_trainer
-from tests.modeling.conftest import make_cfg
+from tests.support.models import make_cfg
+from tests.support.training import arguments, make_data, make_trainer
 
 ROOT = Path(__file__).parents[2]
 TINY = get_config_file("camvid/icpc_tiny.yaml")

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from icpc_d2.engine import Trainer
-from tests.faults.tiny_run import end_state, make_data, make_trainer, train
-from tests.modeling.conftest import NAMES, make_cfg
+from tests.support.models import NAMES, make_cfg
+from tests.support.training import end_state, make_data, make_trainer, train
 
 NAN = float("nan")
 

@@ -10,7 +10,7 @@ import torch
 import icpc_d2
 from icpc_d2.config.load import load_config
 from icpc_d2.engine.run_folder.provenance import describe_git, read_starts
-from tests.faults.tiny_run import make_trainer
+from tests.support.training import make_trainer
 
 
 def test_the_output_folder_says_what_made_it(undisturbed: Path) -> None:

@@ -18,8 +18,8 @@ from torch.utils.data import _utils
 from icpc_d2.data import BadFileError
 from icpc_d2.engine.hooks.stopping import Stopped
 from icpc_d2.engine.run_folder.output_folder import LOCK, METRICS, OutputFolder
-from tests.documents import commands_of, place, run_outside
-from tests.faults.tiny_run import difference, end_state, make_data, make_trainer, read_trace, run_difference, train
+from tests.support.documents import commands_of, place, run_outside
+from tests.support.training import difference, end_state, make_data, make_trainer, read_trace, run_difference, train
 
 
 class At(HookBase):

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import commands_of
-from tests.faults.tiny_run import SIZES, difference, end_state
-from tests.programs import ROOT
+from tests.support.documents import commands_of
+from tests.support.programs import ROOT
+from tests.support.training import SIZES, difference, end_state
 
 SPAWNED, BY_TORCHRUN, *_ = (
     re.sub(r" 8\b", " 2", command.replace("ade20k/icpc_R50", "camvid/icpc_tiny"))

@@ -19,8 +19,8 @@ from icpc_d2.data.reading import BadFileError
 from icpc_d2.inference.predictor import VOCABULARIES, Predictor, read_config
 from icpc_d2.modeling.alignment import cosine_scores
 from icpc_d2.modeling.text.class_tokens import ClassTokens
-from tests.modeling.conftest import naive_text
-from tests.tiny_checkpoint import CLASSES, tiny_cfg, write_checkpoint
+from tests.support.checkpoints import CLASSES, tiny_cfg, write_checkpoint
+from tests.support.models import naive_text
 
 WINDOWS = ("TEST.SLIDING_WINDOW.ENABLED", True, "TEST.SLIDING_WINDOW.SIZE", 64, "TEST.SLIDING_WINDOW.STRIDE", 43)
 WORDS = ["a red car", "grass", "sky"]

@@ -8,7 +8,7 @@ from torch import nn
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone import ClipResNet, ClipViT
-from tests.modeling.conftest import TINY_VIT, make_batch, make_cfg
+from tests.support.models import TINY_VIT, make_batch, make_cfg
 
 FULL = ("RN50-quickgelu", "RN101-quickgelu", "ViT-B-16-quickgelu")
 

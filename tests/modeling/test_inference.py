@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from icpc_d2.modeling import inference
 from icpc_d2.modeling.inference import AveragedPrediction, Prediction, View, sliding_windows, whole_images
-from tests.modeling.conftest import make_batch
-from tests.modeling.memory import peak_growth
+from tests.support.models import make_batch
+from tests.support.peak_memory import peak_growth
 
 
 def predict(images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from tests.modeling.conftest import TINY_VIT, make_batch, make_cfg
+from tests.support.models import TINY_VIT, make_batch, make_cfg
 
 PROMPTS = ("template", "coop", "instance", "cocoop", "icpc")
 

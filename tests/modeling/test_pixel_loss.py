@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icpc_d2.modeling.losses import pixel, pixel_cross_entropy
-from tests.modeling.memory import peak_growth
+from tests.support.peak_memory import peak_growth
 
 IGNORE = 255
 

@@ -6,7 +6,7 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from icpc_d2.modeling.inference import Prediction, sliding_windows
-from tests.modeling.conftest import make_batch, make_cfg
+from tests.support.models import make_batch, make_cfg
 
 BASELINE = (
     *("MODEL.BACKBONE.NAME", "build_fpn_backbone", "MODEL.FPN.BOTTOM_UP", "build_clip_resnet_backbone"),

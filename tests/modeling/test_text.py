@@ -10,7 +10,7 @@ from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.modeling.text.context_decoder import Attention, ContextDecoder
 from icpc_d2.modeling.text.prompts import PROMPTS, Context
 from icpc_d2.modeling.text.text_encoder import TextEncoder
-from tests.modeling.conftest import NAMES, naive_text
+from tests.support.models import NAMES, naive_text
 
 
 def test_tokens_hold_each_name_and_its_end() -> None:

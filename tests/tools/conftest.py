@@ -7,12 +7,9 @@ import pytest
 
 from icpc_d2.inference.predictor import Predictor
 from icpc_d2.tools.app import command as app
-from icpc_d2.tools.app.uploads import Limits
 from icpc_d2.tools.app.workbench import Workbench
-from tests.tiny_checkpoint import tiny_cfg, write_checkpoint
-
-CLASSES = ["sky", "tree", "water", "car"]
-LIMITS = Limits(bytes=3 * 2**20)
+from tests.support.checkpoints import tiny_cfg, write_checkpoint
+from tests.support.page import CLASSES, LIMITS
 
 
 @pytest.fixture(scope="session")

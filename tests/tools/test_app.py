@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.documents import commands_of, read, snippet
-from tests.tools.conftest import CLASSES, LIMITS
-from tests.tools.strange_pictures import REFUSED, TAKEN, TRICKS, encode, photo
+from tests.support.documents import commands_of, read, snippet
+from tests.support.page import CLASSES, LIMITS
+from tests.support.strange_images import REFUSED, TAKEN, TRICKS, encode, photo
 
 pytest.importorskip("gradio", reason="the web page needs the extra [demo]")
 import httpx

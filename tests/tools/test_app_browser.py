@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tools.conftest import CLASSES
-from tests.tools.strange_pictures import encode, photo
+from tests.support.page import CLASSES
+from tests.support.strange_images import encode, photo
 
 pytest.importorskip("gradio", reason="the web page needs the extra [demo]")
 pytest.importorskip("playwright.sync_api", reason="the browser is driven by Playwright")

@@ -12,8 +12,8 @@ import torch
 from icpc_d2.analysis.timing import Result, alternate, max_abs_diff, max_rel_diff
 from icpc_d2.tools import reference
 from icpc_d2.tools.benchmark.command import differences, main
-from tests.documents import read
-from tests.modeling.conftest import CONFIGS
+from tests.support.configs import CONFIGS
+from tests.support.documents import read
 
 TINY = str(CONFIGS / "quickstart/icpc_tiny.yaml")
 SMALL = ("--config-file", TINY, "--size", "64", "--batch", "2", "--repeats", "1")

@@ -18,8 +18,8 @@ from icpc_d2.tools.config_table.command import (
     read_rows,
     replace_table,
 )
-from tests.documents import commands_of
-from tests.test_configs import CONFIGS, PUBLISHED_FOLDERS, RUNNABLE
+from tests.support.configs import CONFIGS, PUBLISHED_FOLDERS, RUNNABLE
+from tests.support.documents import commands_of
 
 (COMMAND,) = commands_of("CONTRIBUTING.md")
 UPDATE = f"run {COMMAND}"

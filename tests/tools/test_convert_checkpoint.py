@@ -6,24 +6,34 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models import resnet18
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from icpc_d2.analysis.random_models import build_random, load_config
 from icpc_d2.checkpoint import ICPCCheckpointer, load_text_encoder
 from icpc_d2.tools.convert_checkpoint import main
-from tests.checkpoint.denseclip_shapes import TINY_R, make_weights
-from tests.checkpoint.test_checkpointer import make_clip, save_as_openai
-from tests.checkpoint.test_denseclip import DENSECLIP, NAMES, TINY, assert_equal, build
-from tests.modeling.conftest import CONFIGS
+from tests.support.checkpoints import (
+    DENSECLIP,
+    DENSECLIP_CLASSES,
+    TINY_CONFIG,
+    assert_equal,
+    build_denseclip,
+    deep_stem,
+    make_clip,
+    save_as_openai,
+)
+from tests.support.configs import CONFIGS
+from tests.support.denseclip_shapes import TINY_R, make_weights
 
 
-def run(kind: str, source: Any, target: Any, *options: Any, config: str = TINY, flags: tuple[str, ...] = ()) -> None:
+def run(
+    kind: str, source: Any, target: Any, *options: Any, config: str = TINY_CONFIG, flags: tuple[str, ...] = ()
+) -> None:
     main([kind, str(source), str(target), "--config-file", config, *flags, *map(str, options)])
 
 
-def save_denseclip(path: Path, classes: list[str] | None = NAMES, **changes: Tensor) -> dict[str, Tensor]:
+def save_denseclip(path: Path, classes: list[str] | None = DENSECLIP_CLASSES, **changes: Tensor) -> dict[str, Tensor]:
     weights = make_weights(TINY_R) | changes
     meta = {} if classes is None else {"CLASSES": tuple(classes)}
     torch.save({"meta": meta, "state_dict": OrderedDict(weights), "optimizer": {}}, path)
@@ -36,13 +46,13 @@ def test_denseclip_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixture)
     run("denseclip", theirs, ours, *DENSECLIP)
     assert f"{ours}: {len(weights)} tensors of {theirs}; left out: none." in capsys.readouterr().out
 
-    model = build()
-    ICPCCheckpointer(model, class_names=NAMES).load(str(ours))
+    model = build_denseclip()
+    ICPCCheckpointer(model, class_names=DENSECLIP_CLASSES).load(str(ours))
     torch.testing.assert_close(model.prompt.vectors, weights["contexts"][0], atol=0, rtol=0)
 
     run("denseclip", ours, back, *DENSECLIP, flags=("--reverse",))
     content = torch.load(back, weights_only=True)
-    assert content["meta"]["CLASSES"] == NAMES
+    assert content["meta"]["CLASSES"] == DENSECLIP_CLASSES
     assert_equal(content["state_dict"], weights)
 
 
@@ -55,11 +65,11 @@ def test_what_is_left_out_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("classes", "options", "message"),
     [
-        (["sky", "bench", *NAMES[2:]], (), r"1 differ .*: 1: 'bench' -> 'chest of drawers'"),
+        (["sky", "bench", *DENSECLIP_CLASSES[2:]], (), r"1 differ .*: 1: 'bench' -> 'chest of drawers'"),
         (None, ("MODEL.PROMPT.NUM_CONTEXT", 9), r"prompt\.vectors: found the shape \(8, 64\)"),
         (
             None,
-            ("MODEL.CLASS_NAMES", ["sky", "videocassette recorder", *NAMES[2:]]),
+            ("MODEL.CLASS_NAMES", ["sky", "videocassette recorder", *DENSECLIP_CLASSES[2:]]),
             r"class 'video.* has 1[4-9] tokens",
         ),
         (None, ("MODEL.PROMPT.NAME", "icpc"), r"missing from the weights: prompt\.projector"),
@@ -78,7 +88,7 @@ def test_a_failure_leaves_the_file_that_was_there(
 
 def test_denseclip_has_no_room_for_long_names_either(tmp_path: Path) -> None:
     options = [*DENSECLIP, "MODEL.CLASS_NAMES", ["sky", "videocassette recorder"]]
-    ICPCCheckpointer(build(*options), str(tmp_path)).save("ours")
+    ICPCCheckpointer(build_denseclip(*options), str(tmp_path)).save("ours")
     with pytest.raises(SystemExit, match=r"The prompt of class 'videocassette recorder' has .* has 13 positions"):
         run("denseclip", tmp_path / "ours.pth", tmp_path / "out.pth", *options, flags=("--reverse",))
 
@@ -111,23 +121,13 @@ def test_openais_clip_without_torchscript(tmp_path: Path, capsys: pytest.Capture
     content = torch.load(tmp_path / "clip.pth", weights_only=True)
     assert content["is_openai"]  # so that a model with GELU goes on refusing them
     assert all(value.dtype == torch.float32 for value in content["model"].values())
-    direct, converted = build(), build()
+    direct, converted = build_denseclip(), build_denseclip()
     ICPCCheckpointer(direct).load(str(tmp_path / "clip.pt"))
     ICPCCheckpointer(converted).load(str(tmp_path / "clip.pth"))
     assert_equal(converted.state_dict(), direct.state_dict())
-    by_itself = build()
+    by_itself = build_denseclip()
     load_text_encoder(by_itself, str(tmp_path / "clip.pth"))
     assert_equal(by_itself.text_encoder.state_dict(), direct.text_encoder.state_dict())
-
-
-def deep_stem(network: nn.Module) -> nn.Module:
-    """torchvision's ResNet with the stem and the names of OpenMMLab's ResNet-V1c."""
-    layers: list[nn.Module] = []
-    for inputs, outputs, stride in ((3, 32, 2), (32, 32, 1), (32, 64, 1)):
-        convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
-    network.stem, network.conv1, network.bn1 = nn.Sequential(*layers), nn.Identity(), nn.Identity()
-    return network
 
 
 @pytest.mark.parametrize("deep", [False, True])

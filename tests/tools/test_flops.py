@@ -20,7 +20,8 @@ from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.tools.flops.command import main
 from icpc_d2.tools.flops.curves import plot_cost_curves
 from icpc_d2.tools.reference import make_reference
-from tests.modeling.conftest import CONFIGS, TINY_VIT
+from tests.support.configs import CONFIGS
+from tests.support.models import TINY_VIT
 
 TINY = str(CONFIGS / "quickstart/icpc_tiny.yaml")
 KEYS = {

@@ -15,7 +15,7 @@ from icpc_d2.inference.predictor import Predictor
 from icpc_d2.tools.predict import command as demo
 from icpc_d2.tools.predict.sources import find_sources, unique_names
 from icpc_d2.tools.predict.video import Frame, open_video, write_video
-from tests.tiny_checkpoint import tiny_cfg, write_checkpoint
+from tests.support.checkpoints import tiny_cfg, write_checkpoint
 
 
 @pytest.fixture(scope="module")

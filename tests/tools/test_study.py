@@ -13,7 +13,6 @@ from icpc_d2.analysis.random_models import load_config
 from icpc_d2.config import get_config_file
 from icpc_d2.tools.study import command as study
 from icpc_d2.tools.study.plan import read_study
-from tests.test_train_net import datasets  # noqa: F401  (a fixture)
 
 # Ten times the seed plus the learning rate is its mIoU. It notes its starts, fails if a file tells it to, and hangs
 # likewise.
@@ -200,7 +199,7 @@ def test_the_configs_of_the_camvid_study_differ_in_the_method_alone() -> None:
 
 @pytest.mark.slow
 def test_a_study_with_the_real_script(
-    datasets: Path,  # noqa: F811
+    camvid_datasets: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -211,7 +210,7 @@ def test_a_study_with_the_real_script(
     options += " INPUT.MIN_SIZE_TRAIN (64,) INPUT.CROP.SIZE (64,64)"
     content = {"configs": {"C.L.": get_config_file("camvid/study/cl.yaml")}, "seeds": [3], "options": options.split()}
     (tmp_path / "study.yaml").write_text(json.dumps(content))  # which is YAML, too
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(datasets))
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(camvid_datasets))
     folder = tmp_path / "out" / "c_l" / "seed_3"
 
     def interrupt(seconds: float) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from icpc_d2.data.reading import read_image
 from icpc_d2.tools.app.uploads import Limits, Upload, UploadError, harmless_name, read_upload
-from tests.tools.strange_pictures import REFUSED, TAKEN, TRICKS, encode, photo
+from tests.support.strange_images import REFUSED, TAKEN, TRICKS, encode, photo
 
 
 def read(folder: Path, content: bytes, name: str = "a.png", limits: Limits = Limits()) -> Upload:  # noqa: B008

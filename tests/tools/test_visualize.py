@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from icpc_d2.tools.visualize.command import main
 from icpc_d2.tools.visualize.inspection import embeddings, nearest_words, score_maps
 from icpc_d2.tools.visualize.trained import dataset_samples, load_trained, split_title
-from tests.modeling.conftest import NAMES, make_cfg
-from tests.tiny_checkpoint import write_checkpoint
-from tests.visualization.conftest import assert_legible, drawn, texts  # noqa: F401  (drawn is a fixture)
+from tests.support.checkpoints import write_checkpoint
+from tests.support.models import NAMES, make_cfg
+from tests.support.plots import assert_legible, texts
 
 STATIC = ("MODEL.PROMPT.NAME", "coop", "MODEL.ALIGNMENT.MULTI_SCALE", False)
 
@@ -60,7 +60,7 @@ def draw(figure: str, out: Path, *arguments: str) -> None:
     assert out.stat().st_size > 1000
 
 
-def test_overlay(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:  # noqa: F811
+def test_overlay(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:
     draw("overlay", tmp_path / "overlay.png", models["icpc"], "--num-images", "2")
     assert len(drawn[0].axes) == 6
     assert {"traffic light", "person"} & set(texts(drawn[0]))
@@ -69,13 +69,13 @@ def test_overlay(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) ->
     np.testing.assert_array_equal(drawn[0].axes[0].images[0].get_array(), sample.image)
 
 
-def test_overlay_of_own_pictures_has_no_labels(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:  # noqa: F811
+def test_overlay_of_own_pictures_has_no_labels(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:
     Image.new("RGB", (40, 30)).save(tmp_path / "own.jpg")
     draw("overlay", tmp_path / "overlay.pdf", models["icpc"], "--images", str(tmp_path / "own.jpg"))
     assert len(drawn[0].axes) == 2
 
 
-def test_regions_of_two_models(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:  # noqa: F811
+def test_regions_of_two_models(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:
     arguments = [f"ICPC={models['icpc']}", f"DenseCLIP={models['coop']}", "--num-images", "1"]
     draw("regions", tmp_path / "regions.png", *arguments, "--classes", "tree,person")
     assert {"ICPC", "DenseCLIP", "tree", "person", "image"} <= set(texts(drawn[0]))
@@ -86,7 +86,7 @@ def test_regions_of_two_models(models: dict[str, str], tmp_path: Path, drawn: li
     np.testing.assert_allclose(second_row, maps[[1, 4]])
 
 
-def test_tsne_of_static_and_conditioned_text(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:  # noqa: F811
+def test_tsne_of_static_and_conditioned_text(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:
     draw("tsne", tmp_path / "tsne.svg", models["coop"], models["icpc"], "--points", "10")
     static, conditioned = (
         [len(group.get_offsets()) for group in panel.collections if len(group.get_offsets())] for panel in drawn[0].axes
@@ -96,19 +96,19 @@ def test_tsne_of_static_and_conditioned_text(models: dict[str, str], tmp_path: P
     assert "prompt: icpc" in drawn[0].axes[1].get_title()
 
 
-def test_confusion(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:  # noqa: F811
+def test_confusion(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:
     draw("confusion", tmp_path / "confusion.png", models["icpc"])
     shares = drawn[0].axes[0].images[0].get_array()
     np.testing.assert_allclose(shares.sum(axis=1), [100, 100, 100, 0, 100, 0])
     assert_legible(drawn[0])
 
 
-def test_prompts(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:  # noqa: F811
+def test_prompts(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:
     draw("prompts", tmp_path / "prompts.pdf", models["icpc"], "--num-words", "3")
     assert len(drawn[0].axes[0].texts) == 8 * 3
 
 
-def test_curves_of_a_folder_of_runs(tmp_path: Path, drawn: list[Figure]) -> None:  # noqa: F811
+def test_curves_of_a_folder_of_runs(tmp_path: Path, drawn: list[Figure]) -> None:
     for seed in (0, 1):
         (tmp_path / "ours" / f"seed_{seed}").mkdir(parents=True)
         line = f'{{"iteration": 10, "sem_seg/mIoU": {seed}}}\n'

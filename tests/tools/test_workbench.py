@@ -21,8 +21,8 @@ from icpc_d2.tools.app.workbench import (
     write_examples,
     write_zip,
 )
-from tests.tools.conftest import CLASSES
-from tests.tools.strange_pictures import encode, photo
+from tests.support.page import CLASSES
+from tests.support.strange_images import encode, photo
 
 
 @pytest.fixture

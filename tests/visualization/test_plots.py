@@ -11,7 +11,7 @@ from icpc_d2.visualization.curves import Curve, draw_curves
 from icpc_d2.visualization.figure import check_path, group_style, line_style, saved_figure
 from icpc_d2.visualization.prompt_words import draw_prompt_words
 from icpc_d2.visualization.scores import draw_scores
-from tests.visualization.conftest import assert_legible, texts
+from tests.support.plots import assert_legible, texts
 
 Drawn = list[Figure]
 

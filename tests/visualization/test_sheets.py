@@ -10,7 +10,7 @@ from icpc_d2.visualization import Palette
 from icpc_d2.visualization.regions import COLOR_MAP, Regions, draw_regions
 from icpc_d2.visualization.segmentations import Segmented, draw_segmentations, label_points
 from icpc_d2.visualization.tsne import EmbeddedSet, draw_tsne, project
-from tests.visualization.conftest import assert_legible, texts
+from tests.support.plots import assert_legible, texts
 
 IMAGE = np.full((40, 60, 3), 90, np.uint8)
 LABELS = np.zeros((40, 60), np.int64)

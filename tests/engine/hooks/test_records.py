@@ -26,8 +26,8 @@ from icpc_d2.engine.hooks.records import GradientNorm
 from icpc_d2.engine.hooks.wandb import WandbRun
 from icpc_d2.engine.solver import build_optimizer
 from icpc_d2.modeling.losses import ContrastiveLoss
-from tests.engine.conftest import NAMES
-from tests.tiny_checkpoint import tiny_cfg
+from tests.support.checkpoints import tiny_cfg
+from tests.support.datasets import SCENE_CLASSES
 
 SCALARS = {
     "lr",
@@ -54,9 +54,9 @@ def run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     register_folders(datasets)
     cfg = tiny_cfg(
         "OUTPUT_DIR", str(output), "DATASETS.TRAIN", datasets[:1], "DATASETS.TEST", datasets[1:],
-        "MODEL.CLASS_NAMES", NAMES, "SOLVER.MAX_ITER", 20, "SOLVER.IMS_PER_BATCH", 2, "SOLVER.BACKBONE_MULTIPLIER", 0.5,
-        "TEST.EVAL_PERIOD", 10, "INPUT.MIN_SIZE_TRAIN", [64], "INPUT.CROP.SIZE", [64, 64], "DATALOADER.NUM_WORKERS", 0,
-        "TEST.SEM_SEG.NUM_PICTURES", 0,
+        "MODEL.CLASS_NAMES", SCENE_CLASSES, "SOLVER.MAX_ITER", 20, "SOLVER.IMS_PER_BATCH", 2,
+        "SOLVER.BACKBONE_MULTIPLIER", 0.5, "TEST.EVAL_PERIOD", 10, "TEST.SEM_SEG.NUM_PICTURES", 0,
+        "INPUT.MIN_SIZE_TRAIN", [64], "INPUT.CROP.SIZE", [64, 64], "DATALOADER.NUM_WORKERS", 0,
     )  # fmt: skip
     messages = []
     handler = logging.Handler()

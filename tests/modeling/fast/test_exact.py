@@ -15,7 +15,7 @@ from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.modeling.text.prompts import PROMPTS
 from icpc_d2.modeling.text.text_encoder import TextEncoder
 from icpc_d2.tools.reference import NaiveTextEncoder, PlainAlignment, PlainNeck, make_reference, padded_class_tokens
-from tests.modeling.conftest import NAMES, TINY_VIT, build_tiny, naive_text  # noqa: F401  (build_tiny is a fixture)
+from tests.support.models import NAMES, TINY_VIT, naive_text
 
 
 @pytest.mark.parametrize("prompt_name", sorted(PROMPTS))
@@ -68,7 +68,7 @@ def test_plain_neck_is_detectron2s_fpn_on_concatenated_maps() -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("MODEL.ALIGNMENT.MULTI_SCALE", False), TINY_VIT], ids=["RN", "single", "ViT"])
-def test_both_forms_of_a_model_agree(build_tiny: Callable[..., nn.Module], options: tuple) -> None:  # noqa: F811
+def test_both_forms_of_a_model_agree(build_tiny: Callable[..., nn.Module], options: tuple) -> None:
     model = build_tiny(*options).eval()
     for parameter in model.alignment.parameters():
         nn.init.normal_(parameter, std=0.3)

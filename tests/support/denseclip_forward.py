@@ -5,7 +5,7 @@ from open_clip import SimpleTokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.checkpoint.denseclip_shapes import CONTEXT, POSITIONS, Sizes
+from tests.support.denseclip_shapes import CONTEXT, POSITIONS, Sizes
 
 Weights = dict[str, Tensor]
 

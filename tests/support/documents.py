@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from detectron2.engine import defaults
 
-from tests.programs import ROOT, run_program
+from tests.support.programs import ROOT, run_program
 
 PROGRAMS = ("python ", "torchrun ", "sbatch ", "tensorboard ", "make ")
 # What stands for something else: such lines show the form of a command.

@@ -1,24 +1,9 @@
-"""Figures as they were saved, so that tests can look at what is in them."""
+"""What is in a figure, and whether it can be read."""
 
 from itertools import pairwise
 
-import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that were saved in this test, the last one last."""
-    figures: list[Figure] = []
-    save = Figure.savefig
-
-    def savefig(self: Figure, *args: object, **kwargs: object) -> None:
-        figures.append(self)
-        save(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return figures
 
 
 def texts(figure: Figure) -> list[str]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def run_program(words: Sequence[str], folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ from icpc_d2.config import get_config_file
 from icpc_d2.engine import Trainer, setup
 from icpc_d2.engine.hooks.records import FirstPage
 from icpc_d2.engine.hooks.validation_images import ValidationPictures
-from tests.figures import read_figures
+from tests.support.results import read_results
 
 CLASSES = 3
 TRACE = "trace.jsonl"
@@ -115,7 +115,7 @@ def end_state(output: Path) -> dict[str, Any]:
         "final": torch.load(output / "model_final.pth", weights_only=True),
         "best": torch.load(output / "model_best.pth", weights_only=True),
         "best figure": json.loads((output / "model_best.json").read_text()),
-        "figures": read_figures(output),
+        "figures": read_results(output),
     }
 
 
