@@ -56,6 +56,8 @@ setup(
         "torchvision>=0.19",
         # The tests pass with 2.32.0, 3.0.0 and 3.3.0; a new major version may rename parameters, which we rely upon.
         "open_clip_torch>=2.32,<4",
+        # open_clip brings it along; we resize position embeddings by it.
+        "timm>=1.0",
         "numpy>=1.24",
         # The variant that needs no system libraries (libGL): Detectron2 and we only draw into arrays.
         "opencv-python-headless>=4.6",

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor
-from torch.nn import functional as F
 
 # Where the image encoder may be in a model: by itself, or below Detectron2's FPN.
 IMAGE_ENCODERS = ("backbone.visual.", "backbone.bottom_up.visual.")
@@ -112,9 +111,7 @@ def resize_positions(embedding: Tensor, length: int) -> Tensor:
         raise ValueError(
             f"Position embeddings of {len(embedding)} and {length} rows are not a token and a square grid."
         )
-    grid = embedding[1:].float().T.reshape(1, -1, sides[0], sides[0])
-    grid = F.interpolate(grid, size=(sides[1], sides[1]), mode="bilinear", align_corners=False)
-    return torch.cat([embedding[:1], grid[0].flatten(1).T.to(embedding.dtype)])
+    return resample_abs_pos_embed(embedding[None], sides[1:] * 2, interpolation="bilinear", antialias=False)[0]
 
 
 def rename(name: str, starts: Mapping[str, str]) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
+from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import stochastic_depth
@@ -94,9 +94,4 @@ def _drop_path(x: Tensor, probability: float, training: bool) -> Tensor:
 
 def resize_grid(embedding: Tensor, height: int, width: int) -> Tensor:
     """Resize a position embedding (1 + n * n, D) to (1 + height * width, D); its first row is not part of the grid."""
-    side = int((embedding.shape[0] - 1) ** 0.5)
-    if (side, side) == (height, width):
-        return embedding
-    grid = embedding[1:].T.reshape(1, -1, side, side)
-    grid = F.interpolate(grid.float(), size=(height, width), mode="bilinear", align_corners=False)
-    return torch.cat([embedding[:1], grid.flatten(2)[0].T.to(embedding.dtype)])
+    return resample_abs_pos_embed(embedding[None], [height, width], interpolation="bilinear", antialias=False)[0]

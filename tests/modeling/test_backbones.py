@@ -5,6 +5,7 @@ import pytest
 import torch
 from detectron2.modeling import build_backbone, build_model
 from torch import nn
+from torch.nn import functional
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone import ClipResNet, ClipViT
@@ -84,6 +85,18 @@ def test_resize_grid_keeps_a_linear_ramp() -> None:
     rows = resized[1:].view(8, 2)
     torch.testing.assert_close(rows[1:-1, 0].diff(), torch.full((5,), 0.5))
     torch.testing.assert_close(rows[:, 0], rows[:, 1])
+
+
+@pytest.mark.parametrize("size", [(7, 7), (5, 9), (16, 3)])
+def test_resize_grid_interpolates_to_the_bit(size: tuple[int, int]) -> None:
+    embedding = torch.randn(1 + 49, 24, requires_grad=True)
+    grid = embedding[1:].reshape(1, 7, 7, 24).permute(0, 3, 1, 2)
+    expected = functional.interpolate(grid, size=size, mode="bilinear", align_corners=False)
+    expected = torch.cat([embedding[:1], expected[0].flatten(1).T])
+    resized = clip.resize_grid(embedding, *size)
+    assert torch.equal(resized, expected)
+    upstream = torch.randn_like(expected)
+    assert torch.equal(*(torch.autograd.grad(output, embedding, upstream)[0] for output in (resized, expected)))
 
 
 def test_drop_path_drops_while_training_only() -> None:
