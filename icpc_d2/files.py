@@ -1,11 +1,19 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and pickles of plain data, read without executing what else they might hold."""
 
 import os
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 TEMPORARY = ".tmp-"
+# All that numpy's arrays and numbers are pickled with, in its old and new versions. None of it runs a file's own code.
+_ARRAY_PARTS = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")} | {
+    (f"numpy.{core}.{name}", part)
+    for core in ("core", "_core")
+    for name, part in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
+}
 
 
 @contextmanager
@@ -34,3 +42,23 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def unpickle_arrays(file: BinaryIO, encoding: str = "ASCII") -> Any:
+    """Read a pickle of numpy arrays and plain data.
+
+    Args:
+        encoding: of the strings that Python 2 wrote.
+
+    Raises:
+        pickle.UnpicklingError: it holds anything else; nothing of that is executed.
+        Exception: damaged bytes make it raise nearly anything.
+    """
+    return _ArrayUnpickler(file, encoding=encoding).load()
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ARRAY_PARTS:
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, wanted are arrays and plain data alone")
+        return super().find_class(module, name)

@@ -1,6 +1,5 @@
 """ImageNet ResNets of torchvision, OpenMMLab and Detectron2's model zoo, in Detectron2's names and without a pickle."""
 
-import pickle
 import re
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from icpc_d2.checkpoint.clip_weights import read_weights
 from icpc_d2.checkpoint.key_maps import unwrap
+from icpc_d2.files import unpickle_arrays
 
 # Pattern in torchvision's names -> in Detectron2's; "stem.0" to "stem.7" are the three convolutions of OpenMMLab's
 # ResNet-V1c and their norms.
@@ -29,19 +29,6 @@ TORCHVISION_NAMES = {
     r"\.downsample\.0\.": ".shortcut.",
     r"\.downsample\.1\.": ".shortcut.norm.",
 }
-# All that numpy's arrays and numbers are pickled with.
-_ARRAY_PARTS = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")} | {
-    (f"numpy.{core}.{name}", part)
-    for core in ("core", "_core")
-    for name, part in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ARRAY_PARTS:
-            raise pickle.UnpicklingError(f"it holds {module}.{name}, wanted are arrays and plain data alone")
-        return super().find_class(module, name)
 
 
 def read_imagenet(file_name: str) -> tuple[dict[str, Any], list[str]]:
@@ -85,7 +72,7 @@ def _read_pickle(file_name: str) -> tuple[dict[str, Tensor], str]:
     """The weights, and the author by whom Detectron2 knows how they are named."""
     with open(file_name, "rb") as file:
         try:
-            content = _ArrayUnpickler(file, encoding="latin1").load()
+            content = unpickle_arrays(file, encoding="latin1")
             author = content.get("__author__", "") if "model" in content else "Caffe2"
             # torch.tensor copies, since unpickled arrays may not be writable.
             arrays = content.get("model", content).items()

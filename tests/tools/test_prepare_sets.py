@@ -137,7 +137,7 @@ class Malicious:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"extra": Malicious()}, r"a pickle that is refused: it wants to call \w+\.open"),
+        ({"extra": Malicious()}, r"a pickle that is refused: it holds \w+\.open"),
         ({"objectnames": ["wall"] * 3688}, "found 'wall' as number 312, wanted 'building': it is of another release"),
         (None, "a pickle that is refused"),
     ],

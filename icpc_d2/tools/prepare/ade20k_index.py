@@ -1,29 +1,10 @@
 """ADE20K's index, a pickle, read without executing what it might hold."""
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
-# What arrays of numbers and strings are pickled with, in old and in new versions of numpy. None of it runs code that
-# the file brings along.
-ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("_codecs", "encode"),
-}
-
-
-class _DataUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        """Refuse everything but :data:`ALLOWED`."""
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it wants to call {module}.{name}, which plain data does not need")
-        return super().find_class(module, name)
+from icpc_d2.files import unpickle_arrays
 
 
 def read_index(file: Path) -> dict[str, Any]:
@@ -36,7 +17,7 @@ def read_index(file: Path) -> dict[str, Any]:
         ValueError: the file is damaged, is another one, or holds more than data.
     """
     try:
-        index = _DataUnpickler(io.BytesIO(file.read_bytes())).load()
+        index = unpickle_arrays(io.BytesIO(file.read_bytes()))
         missing = {"folder", "filename", "objectnames"} - index.keys()
     except Exception as error:  # a damaged pickle can raise anything
         raise ValueError(f"{file}: wanted ADE20K's index, found a pickle that is refused: {error}") from error
