@@ -8,8 +8,8 @@ from detectron2.modeling import build_model
 from torch import Tensor, nn
 
 import icpc_d2
+from icpc_d2.config.resolve import resolve_device, resolve_norms
 from icpc_d2.data.class_list import read_class_list
-from icpc_d2.engine.setup import resolve_device, resolve_norms
 
 
 def load_config(

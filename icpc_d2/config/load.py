@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
+from operator import attrgetter
 from reprlib import repr  # shortens
 from typing import Any
 
@@ -14,15 +15,19 @@ MAX_KEYS = 10_000  # Detectron2 has some 400
 
 
 class ConfigError(ValueError):
-    """What a config asks for cannot be; the message names the key, what was found and what was wanted."""
+    """A config that asks for what cannot be; the message names the key, what was found and what was wanted."""
 
 
-def load_config(config_file: str, options: Sequence[str] = ()) -> CfgNode:
+def load_config(
+    config_file: str, options: Sequence[Any] = (), *, text: str | None = None, skip_unknown: bool = False
+) -> CfgNode:
     """Read a config. Nothing that the file holds is executed, as Detectron2 does for YAML's Python tags.
 
     Args:
         config_file: YAML; ``_BASE_`` names the files that it changes.
         options: KEY VALUE pairs of the command line, which change it again.
+        text: the YAML itself where it is part of another file, such as a checkpoint, which `config_file` then names.
+        skip_unknown: leave out keys that are unknown here, as a config that another release has written may have.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or a value of another type than its default.
@@ -30,10 +35,11 @@ def load_config(config_file: str, options: Sequence[str] = ()) -> CfgNode:
     cfg = get_cfg()
     add_icpc_config(cfg)
     known = dict(leaves(cfg))
-    for key, value in _read(config_file):
-        _set(cfg, known, key, value, config_file)
+    for key, value in _read(config_file, text):
+        if key in known or not skip_unknown or _is_section(key, known):
+            _set(cfg, known, key, value, config_file)
     if len(options) % 2:
-        raise ConfigError(f"Options come in pairs of KEY VALUE; found {len(options)}: {' '.join(options)}")
+        raise ConfigError(f"Options come in pairs of KEY VALUE; found {len(options)}: {' '.join(map(str, options))}")
     for key, value in zip(options[::2], options[1::2], strict=True):
         _set(cfg, known, key, value, "the command line")
     return cfg
@@ -49,16 +55,17 @@ def leaves(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """A question for the end of a message, with the known name that is most like `name`; empty, if none is like it."""
+    """Return " Did you mean ...?" with the known name that is most like `name`; empty if none is like it."""
     matches = get_close_matches(name, known, 1) or get_close_matches(name.upper(), known, 1)
     return f" Did you mean {matches[0]}?" if matches else ""
 
 
-def _read(config_file: str) -> list[tuple[str, Any]]:
-    """The keys and values of a file and of its bases."""
+def _read(config_file: str, text: str | None) -> list[tuple[str, Any]]:
+    """Return the keys and values of a file and of its bases."""
     try:
+        content = CfgNode.load_yaml_with_base(config_file) if text is None else CfgNode.load_cfg(text)
         # YAML's references can make a few lines endless.
-        found = list(islice(leaves(CfgNode.load_yaml_with_base(config_file)), MAX_KEYS + 1))
+        found = list(islice(leaves(content), MAX_KEYS + 1))
         wrong = f"it has more than {MAX_KEYS} keys" if len(found) > MAX_KEYS else ""
     except Exception as error:  # of YAML, of a file that is not there, that is its own base, or holds something else
         wrong = f"{type(error).__name__}: {error}"
@@ -67,21 +74,22 @@ def _read(config_file: str) -> list[tuple[str, Any]]:
     return found
 
 
+def _is_section(key: str, known: Mapping[str, Any]) -> bool:
+    return any(name.startswith(f"{key}.") for name in known)
+
+
 def _set(cfg: CfgNode, known: Mapping[str, Any], key: str, value: Any, source: str) -> None:
     """Change one key of the config, in place."""
     if key not in known:
-        section = any(name.startswith(f"{key}.") for name in known)
-        hint = " It is a section: name one of its keys." if section else nearest(key, list(known))
+        is_section = _is_section(key, known)
+        hint = " It is a section: name one of its keys." if is_section else nearest(key, list(known))
         raise ConfigError(f"{source}: there is no config key {key}.{hint}")
     default = known[key]
     try:
         cfg.merge_from_list([key, value])
-        *path, name = key.split(".")
-        node = cfg
-        for part in path:
-            node = node[part]
+        new = attrgetter(key)(cfg)
         # yacs takes a null for a value of any type.
-        fits = (node[name] is not None or default is None) and _elements_fit(node[name], default)
+        fits = (new is not None or default is None) and _elements_fit(new, default)
     except Exception:  # what yacs says of a value depends on what it tries to make of it
         fits = False
     if not fits:
@@ -91,7 +99,7 @@ def _set(cfg: CfgNode, known: Mapping[str, Any], key: str, value: Any, source: s
 
 
 def _elements_fit(value: Any, default: Any) -> bool:
-    """Whether the elements of a list of numbers, or of strings, are such again; yacs does not look."""
+    """Tell whether the elements of a list of numbers, or of strings, are such again; yacs does not look."""
     if not isinstance(default, list | tuple) or not default:
         return True
     for kind in (str, int | float):

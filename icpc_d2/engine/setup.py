@@ -4,7 +4,6 @@ import logging
 from argparse import Namespace
 from pathlib import Path
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import default_setup
@@ -12,6 +11,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from icpc_d2.config.load import load_config
+from icpc_d2.config.resolve import resolve_device, resolve_norms, resolve_precision
 from icpc_d2.engine.hooks.seeding import resolve_seed
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import write_start
@@ -20,17 +20,6 @@ from icpc_d2.evaluation.build import build_shared_classes
 from icpc_d2.modeling.class_names import get_class_names
 
 logger = logging.getLogger(__name__)
-
-# Every key whose value is the name of a normalization.
-NORM_KEYS = (
-    "MODEL.SEM_SEG_HEAD.NORM",
-    "MODEL.FPN.NORM",
-    "MODEL.CLIP.VIT_NORM",
-    "MODEL.CLIP.RESNET_NORM",
-    "MODEL.RESNETS.NORM",
-)
-
-PRECISIONS = ("float16", "bfloat16")
 
 
 def setup(args: Namespace) -> CfgNode:
@@ -73,45 +62,6 @@ def setup(args: Namespace) -> CfgNode:
     if is_train:
         write_start(cfg)
     return cfg
-
-
-def resolve_device(cfg: CfgNode) -> None:
-    """Fall back to the CPU, in place and with a notice, where the config asks for a GPU that is not there."""
-    if cfg.MODEL.DEVICE.startswith("cuda") and not torch.cuda.is_available():
-        logger.warning(f"MODEL.DEVICE is '{cfg.MODEL.DEVICE}' but torch finds no GPU: running on the CPU.")
-        cfg.MODEL.DEVICE = "cpu"
-
-
-def resolve_precision(cfg: CfgNode) -> None:
-    """Train in bfloat16, in place and with a notice, where mixed precision in float16 is asked for on a CPU.
-
-    Raises:
-        ValueError: ``SOLVER.AMP.PRECISION`` is unknown.
-    """
-    if cfg.SOLVER.AMP.PRECISION not in PRECISIONS:
-        raise ValueError(f"SOLVER.AMP.PRECISION is {cfg.SOLVER.AMP.PRECISION!r}; it can be one of {PRECISIONS}.")
-    if cfg.MODEL.DEVICE == "cpu" and cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.AMP.PRECISION == "float16":
-        logger.warning("SOLVER.AMP.PRECISION 'float16' is for GPUs: training in bfloat16 on the CPU.")
-        cfg.SOLVER.AMP.PRECISION = "bfloat16"
-
-
-def resolve_norms(cfg: CfgNode, num_processes: int) -> None:
-    """Replace "SyncBN", in place, by what the run can do.
-
-    One process has nobody to synchronize with: "BN". torch's SyncBN refuses tensors on the CPU, where several
-    processes use Detectron2's "naiveSyncBN".
-    """
-    if num_processes > 1 and cfg.MODEL.DEVICE != "cpu":
-        return
-    replacement = "BN" if num_processes == 1 else "naiveSyncBN"
-    for key in NORM_KEYS:
-        *path, name = key.split(".")
-        node = cfg
-        for part in path:
-            node = node[part]
-        if node[name] == "SyncBN":
-            logger.info(f"{key}: SyncBN -> {replacement} ({num_processes} process(es) on {cfg.MODEL.DEVICE}).")
-            node[name] = replacement
 
 
 def resolve_classes(cfg: CfgNode) -> None:

@@ -19,15 +19,15 @@ from functools import lru_cache
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from torch import nn
 
 from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.checkpoint.clip_weights import read_weights
-from icpc_d2.config import add_icpc_config
-from icpc_d2.engine.setup import resolve_device, resolve_norms
+from icpc_d2.config.load import load_config
+from icpc_d2.config.resolve import resolve_device, resolve_norms
 from icpc_d2.inference.image_reader import Picture, PictureReader, Sample
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.modeling import ICPC
@@ -185,25 +185,21 @@ def read_config(weights: Path) -> CfgNode:
 
     Raises:
         FileNotFoundError: there is no such checkpoint, or no config.
+        ConfigError: the config cannot be read, or a value is of another type than its key's.
     """
     if not weights.is_file():
         raise FileNotFoundError(f"There is no checkpoint '{weights}'.")
-    cfg = get_cfg()
-    add_icpc_config(cfg)
-    # Another release of Detectron2 may have keys that this one does not know; they concern none of our models.
-    cfg.set_new_allowed(True)
-    beside = weights.with_name(CONFIG_NAME)
-    if beside.is_file():
-        # A config that would run code is refused.
-        cfg.merge_from_file(str(beside), allow_unsafe=False)
-    else:
+    config, text = weights.with_name(CONFIG_NAME), None
+    if not config.is_file():
         content, _ = read_weights(str(weights))
-        if not isinstance(content.get("config"), str):
+        config, text = weights, content.get("config")
+        if not isinstance(text, str):
             raise FileNotFoundError(
                 f"There is no {CONFIG_NAME} beside {weights}, nor a config inside of it. Copy the one that training "
                 "wrote into its output folder, or give a config instead: Predictor(cfg) with MODEL.WEIGHTS set."
             )
-        cfg.merge_from_other_cfg(CfgNode.load_cfg(content["config"]))
+    # Another release of Detectron2 may have keys that this one does not know; they concern none of our models.
+    cfg = load_config(str(config), text=text, skip_unknown=True)
     cfg.MODEL.WEIGHTS = str(weights)
     return cfg
 

@@ -15,8 +15,8 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
 from icpc_d2.checkpoint import ICPCCheckpointer
+from icpc_d2.config.resolve import resolve_norms
 from icpc_d2.engine import Trainer, launch, setup
-from icpc_d2.engine.setup import resolve_norms
 
 LOSSES = ("loss_sem_seg", "loss_align", "loss_contrast")
 # Name of a training -> the options that it adds.

@@ -8,7 +8,7 @@ from torch import nn
 
 import icpc_d2  # noqa: F401  registers the models
 from icpc_d2.config import add_icpc_config
-from icpc_d2.engine.setup import resolve_norms
+from icpc_d2.config.resolve import resolve_norms
 from icpc_d2.engine.solver import (
     PolySchedule,
     build_lr_scheduler,
