@@ -45,6 +45,8 @@ setup(
     # The configs lie beside the package, where Detectron2's projects have them, and are installed as icpc_d2/configs.
     packages=[*find_packages(include=["icpc_d2", "icpc_d2.*"]), "icpc_d2.configs"],
     package_dir={"icpc_d2.configs": "configs"},
+    py_modules=["icpc_cli"],
+    entry_points={"console_scripts": ["icpc = icpc_cli:main"]},
     package_data={
         "icpc_d2.configs": ["**/*.yaml"],
         "icpc_d2.data": ["classes/*.txt", "shared_classes/*.txt"],

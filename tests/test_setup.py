@@ -138,22 +138,26 @@ def test_interrupted_installation_leaves_no_detectron2_and_is_mended(
     assert sorted(path.name for path in wheel.iterdir()) == ["detectron2", install_detectron2.DIST_INFO]
 
 
-def test_our_wheel_ships_all_modules_class_lists_architectures_and_configs(tmp_path: Path) -> None:
+def test_our_wheel_ships_the_command_all_modules_class_lists_architectures_and_configs(tmp_path: Path) -> None:
     for name in ("icpc_d2", "configs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "icpc_cli.py"):
         shutil.copy(ROOT / name, tmp_path)
 
     build = "import setuptools.build_meta as backend; backend.build_wheel('.')"
     subprocess.run([sys.executable, "-c", build], cwd=tmp_path, check=True, capture_output=True)
 
     (built,) = tmp_path.glob("*.whl")
-    shipped = set(zipfile.ZipFile(built).namelist())
+    with zipfile.ZipFile(built) as archive:
+        shipped = set(archive.namelist())
+        (entry_points,) = (name for name in shipped if name.endswith("entry_points.txt"))
+        assert archive.read(entry_points).decode().split() == ["[console_scripts]", "icpc", "=", "icpc_cli:main"]
     wanted = [
         path.relative_to(ROOT)
         for path in (ROOT / "icpc_d2").rglob("*")
         if path.suffix in (".py", ".txt", ".json", ".csv")
     ]
+    wanted += [Path("icpc_cli.py")]
     wanted += ["icpc_d2" / path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml")]
     assert {path.as_posix() for path in wanted} <= shipped
     assert not [name for name in shipped if name.startswith(("tests/", "configs/"))]

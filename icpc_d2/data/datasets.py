@@ -10,7 +10,7 @@ from icpc_d2.data.registration import SemSegDataset, register_dataset
 from icpc_d2.data.scenes.dataset import make_scenes
 
 TRAIN_VAL = {"train": "train", "val": "val"}
-PREPARE = "python -m icpc_d2.tools.prepare_"
+PREPARE = "icpc prepare "
 
 DATASETS = (
     SemSegDataset(

@@ -129,9 +129,7 @@ def write(conversion: Conversion, path: Path, model: nn.Module | None, names: Se
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m icpc_d2.tools.convert_checkpoint", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="icpc convert", description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=CONVERSIONS, help="of the weights")
     parser.add_argument("source", metavar="IN", help="a file, or clip://RN50, detectron2://ImageNetPretrained/...")
     parser.add_argument(

@@ -119,7 +119,7 @@ def test_data_sets_that_are_unknown_or_missing_are_found_before_the_training(
     with pytest.raises(ConfigError, match=f"{key}: there is no data set .* Did you mean camvid_sem_seg_train?"):
         setup(args)
     args.opts[place] = "('camvid_sem_seg_val',)"
-    with pytest.raises(FileNotFoundError, match="Run `python -m icpc_d2.tools.prepare camvid`"):
+    with pytest.raises(FileNotFoundError, match="Run `icpc prepare camvid`"):
         setup(args)
     args.opts[place] = "('folder:nowhere/val',)"
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -161,4 +161,4 @@ def test_the_program_leaves_with_a_sentence(data: Path, tmp_path: Path) -> None:
     args = arguments(data, tmp_path, SOLVER__MAX_ITER=0)
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(ROOT / "train_net.py"))["main"](args)
-    assert end.value.code == "train_net.py: SOLVER.MAX_ITER is 0, wanted 1 or more."
+    assert end.value.code == "error: SOLVER.MAX_ITER is 0, wanted 1 or more."

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from detectron2.engine import defaults
 
+import icpc_cli
 from tests.support.programs import ROOT, run_program
 
-PROGRAMS = ("python ", "torchrun ", "sbatch ", "tensorboard ", "make ")
+PROGRAMS = ("icpc ", "python ", "torchrun ", "sbatch ", "tensorboard ", "make ")
 # What stands for something else: such lines show the form of a command.
 _BLANKS = re.compile(r"\.\.\.|<\w+>|\b(KIND|CONFIG|NAME|KEY VALUE)\b")
 _SET_UP = re.compile(r"^make |^git clone|^python -m pip install |^python icpc_d2/install_detectron2.py")
@@ -67,7 +68,9 @@ def snippet(text: str, name: str) -> str:
 
 
 def run(command: str, monkeypatch: pytest.MonkeyPatch, added: Sequence[str] = ()) -> None:
-    """Run ``python script.py ...``, ``python -m module ...`` or ``python -c code`` here, to load PyTorch only once.
+    """Run ``icpc ...``, ``python script.py ...``, ``python -m module ...`` or ``python -c code`` here.
+
+    So PyTorch is loaded only once.
 
     Args:
         added: further arguments.
@@ -78,6 +81,9 @@ def run(command: str, monkeypatch: pytest.MonkeyPatch, added: Sequence[str] = ()
     words = shlex.split(command, comments=True)
     if words[0] == "tensorboard":  # a server without an end: it is enough that it finds something
         assert list(Path(words[-1]).rglob("events.out.tfevents.*"))
+        return
+    if words[0] == "icpc":
+        assert not icpc_cli.main([*words[1:], *added]), command
         return
     assert words[0] == "python", f"not known how to test: {command}"
     if words[1] == "-c":

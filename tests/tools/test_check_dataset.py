@@ -235,8 +235,8 @@ def test_registered_and_folder_data_sets_by_name(copy: Path, capsys: pytest.Capt
     ("name", "message"),
     [
         ("camvid_sem_seg_vall", "there is no data set of this name. Similar names: camvid_sem_seg_val"),
-        ("camvid_sem_seg_val", "Run `python -m icpc_d2.tools.prepare camvid`"),
-        ("ade20k_sem_seg_val", "Run `python -m icpc_d2.tools.prepare ade20k`"),
+        ("camvid_sem_seg_val", "Run `icpc prepare camvid`"),
+        ("ade20k_sem_seg_val", "Run `icpc prepare ade20k`"),
         ("folder:/nowhere/val", "lacks /nowhere/images/val"),
     ],
 )

@@ -95,7 +95,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     limits = Limits()
     parser = argparse.ArgumentParser(
-        prog="python -m icpc_d2.tools.app", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="icpc app", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--weights", required=True, help="checkpoint, with its config.yaml beside it")
     parser.add_argument("--device", help="cpu, cuda, mps; default: the config's, or the CPU where that is not found")

@@ -99,7 +99,7 @@ def describe(args: argparse.Namespace) -> str:
 def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m icpc_d2.tools.benchmark",
+        prog="icpc benchmark",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -33,7 +33,9 @@ Source = tuple[Path, Path, list[str], Labels]  # pictures, label maps, class nam
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="icpc check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", nargs="?", help=f"a registered data set, or {PREFIX}<path>/<split>")
     parser.add_argument("--images", type=Path, help="folder of pictures")
     parser.add_argument("--labels", type=Path, help="folder of label maps with the same names")

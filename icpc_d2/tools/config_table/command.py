@@ -2,7 +2,7 @@
 
 python -m icpc_d2.tools.config_table [--check]
 
-Rows, published figures and the logs of our runs stand in icpc_d2/tools/paper_rows.csv. Costs are counted.
+Rows, published figures and the logs of our runs stand in icpc_d2/tools/config_table/paper_rows.csv. Costs are counted.
 """
 
 import argparse
@@ -133,7 +133,7 @@ def _readme() -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 1 if ``--check`` finds another table than it would write."""
-    parser = argparse.ArgumentParser(prog="python -m icpc_d2.tools.config_table", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="icpc table", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing, fail if something would change")
     args = parser.parse_args(arguments)
     readme = _readme()

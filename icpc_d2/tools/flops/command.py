@@ -35,7 +35,7 @@ def format_table(cost: Cost) -> str:
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m icpc_d2.tools.flops", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="icpc flops", description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--shape", nargs=2, type=int, default=(1024, 1024), metavar=("H", "W"), help="pixels")
     parser.add_argument("--classes", type=int, default=0, metavar="K", help="other than the config's")

@@ -115,7 +115,7 @@ def kinds(text: str) -> list[str]:
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m icpc_d2.tools.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="icpc predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--weights", required=True, help="a checkpoint, with config.yaml beside it as training has it")
     parser.add_argument(

@@ -102,7 +102,9 @@ def tasks_of_folder(source: Path, target: Path, ending: str, convert: Callable[.
 
 def make_parser(preparation: Preparation) -> argparse.ArgumentParser:
     """The options that all tools have."""
-    parser = argparse.ArgumentParser(description=f"Prepare {preparation.name} for Detectron2. {preparation.page}")
+    parser = argparse.ArgumentParser(
+        prog="icpc prepare", description=f"Prepare {preparation.name} for Detectron2. {preparation.page}"
+    )
     parser.add_argument("--root", type=Path, default=Path(datasets_root()), help="of all data sets (%(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="files at a time (%(default)s)")
     parser.add_argument("--check", action="store_true", help="convert nothing, read every prepared label map")

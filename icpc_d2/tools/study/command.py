@@ -128,7 +128,7 @@ def stop(started: Started) -> None:
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m icpc_d2.tools.study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="icpc study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("study", type=Path, help="YAML: configs, seeds, and if needed title, metric, options")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")

@@ -22,7 +22,7 @@ from icpc_d2.visualization.figure import check_path
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m icpc_d2.tools.visualize",
+        prog="icpc visualize",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,0 +1,57 @@
+"""A training or an evaluation from the command line on, for train_net.py, ``icpc train`` and ``icpc evaluate``."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from detectron2.engine import default_argument_parser
+from detectron2.evaluation import verify_results
+from detectron2.utils import comm
+from detectron2.utils.file_io import PathManager
+
+from icpc_d2.checkpoint import ICPCCheckpointer
+from icpc_d2.engine.setup import setup
+from icpc_d2.engine.trainer import Trainer
+
+
+def main(args: Namespace) -> dict | None:
+    """Run one process of a training or an evaluation; leave with a sentence where the config cannot be.
+
+    Args:
+        args: what ``detectron2.engine.default_argument_parser`` parsed.
+
+    Returns:
+        The evaluation's results, if there were any.
+    """
+    try:
+        cfg = setup(args)
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    if args.eval_only:
+        model = Trainer.build_model(cfg)
+        checkpointer = ICPCCheckpointer(model, cfg.OUTPUT_DIR, class_names=cfg.MODEL.CLASS_NAMES)
+        checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
+        results = Trainer.test(cfg, model)
+        if comm.is_main_process():
+            verify_results(cfg, results)
+        return results
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
+
+
+def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None, epilog: str = "") -> Namespace:
+    """Parse the command line, or `arguments`; leave with a message where it is wrong.
+
+    Args:
+        prog: how the program is called, for its messages; None: by its file.
+        epilog: the end of its help.
+    """
+    parser = default_argument_parser(epilog)
+    parser.prog = prog or parser.prog
+    args = parser.parse_args(arguments)
+    if not args.config_file:
+        parser.error("--config-file is missing; configs/quickstart/icpc_tiny.yaml trains in minutes without a GPU")
+    if not PathManager.isfile(args.config_file):
+        parser.error(f"--config-file {args.config_file}: there is no such file")
+    return args
