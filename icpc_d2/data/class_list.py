@@ -14,6 +14,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 CLASS_LISTS = Path(__file__).parent / "classes"
 IGNORE = "ignore"
 Color = tuple[int, int, int]
@@ -62,6 +64,11 @@ class _Row:
     color: Color | None
     other: str
     id: int | None
+
+
+def ignore_label_of(num_classes: int) -> int:
+    """Return the label of ignored pixels: the largest of 8-bit files, or of 16-bit ones for more than 255 classes."""
+    return int(np.iinfo(np.uint8 if num_classes <= 255 else np.uint16).max)
 
 
 def read_class_list(name: str | Path) -> ClassList:

@@ -6,6 +6,7 @@ Each row becomes names in Detectron2's ``DatasetCatalog`` and ``MetadataCatalog`
 
 import os
 
+from icpc_d2.data.class_list import ignore_label_of
 from icpc_d2.data.registration import SemSegDataset, register_dataset
 from icpc_d2.data.scenes.dataset import make_scenes
 
@@ -28,7 +29,7 @@ DATASETS = (
         labels="ADE20K_2021_17_01/annotations_detectron2/{}",
         splits={"train": "training", "val": "validation"},
         label_ext="tif",
-        ignore_label=65535,
+        ignore_label=ignore_label_of(847),
         prepare=PREPARE + "ade20k_full",
     ),
     SemSegDataset(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from icpc_d2.data.class_list import read_class_list
+from icpc_d2.data.class_list import ignore_label_of, read_class_list
 from icpc_d2.data.registration import set_metadata
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def register_folder_dataset(name: str, folder: str | Path, split: str) -> None:
             f"and {CLASS_FILE} with one class name a line. In '{PREFIX}...' the last part of the path is the split."
         )
     classes = read_class_list(class_file)
-    ignore_label = 255 if len(classes) <= 255 else 65535
+    ignore_label = ignore_label_of(len(classes))
     DatasetCatalog.register(name, lambda: load_folder(images, labels))
     set_metadata(name, classes, str(images), str(labels), ignore_label)
     MetadataCatalog.get(name).set(label_colors=classes.color_table(ignore_label))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from icpc_d2.data.class_list import CLASS_LISTS, read_class_list
+from icpc_d2.data.class_list import CLASS_LISTS, ignore_label_of, read_class_list
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(CLASS_LISTS.glob("*.txt"))])
@@ -33,6 +33,11 @@ def test_ade20k_full_tells_classes_apart_that_share_their_first_synonym() -> Non
 def test_ade20k_names_are_those_of_earlier_work() -> None:
     names = read_class_list("ade20k_150").prompt_names
     assert [names[k] for k in (0, 6, 8, 89, 149)] == ["wall", "road", "windowpane", "television receiver", "flag"]
+
+
+@pytest.mark.parametrize(("count", "label"), [(1, 255), (255, 255), (256, 65535), (847, 65535)])
+def test_ignored_pixels_have_the_largest_label_of_their_files(count: int, label: int) -> None:
+    assert ignore_label_of(count) == label
 
 
 def test_other_names_and_missing_colours(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from tabulate import tabulate
 
 import icpc_d2.data  # noqa: F401  registers the data sets
-from icpc_d2.data.class_list import read_class_list
+from icpc_d2.data.class_list import ignore_label_of, read_class_list
 from icpc_d2.data.folders import PREFIX, files_by_stem, register_folders
 from icpc_d2.data.reading import BadFileError, read_image, read_label
 from icpc_d2.tools.check_dataset.faults import Fault, Labels, Report, inspect
@@ -124,7 +124,7 @@ def _by_name(name: str) -> Source:
 
 def _by_folders(args: argparse.Namespace) -> Source:
     classes = read_class_list(args.classes)
-    ignore_label = args.ignore_label if args.ignore_label is not None else 255 if len(classes) <= 255 else 65535
+    ignore_label = args.ignore_label if args.ignore_label is not None else ignore_label_of(len(classes))
     labels = Labels(len(classes), ignore_label, classes.color_table(ignore_label))
     return args.images, args.labels, classes.prompt_names, labels
 

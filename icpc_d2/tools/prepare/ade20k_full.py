@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from icpc_d2.data.class_list import ClassList, read_class_list
+from icpc_d2.data.class_list import ClassList, ignore_label_of, read_class_list
 from icpc_d2.data.reading import BadFileError, read_image
 from icpc_d2.tools.prepare.ade20k_index import read_index
 from icpc_d2.tools.prepare.archives import Archive
@@ -18,7 +18,7 @@ from icpc_d2.tools.prepare.converters import convert_label, id_table, reduce_ima
 from icpc_d2.tools.prepare.recipe import Preparation, Split, main, tasks_of_files
 
 OFFICIAL_COUNTS = {"training": 25574, "validation": 2000}
-IGNORE_LABEL = 65535
+IGNORE_LABEL = ignore_label_of(847)
 SHORT_SIDE = 512
 LABEL = "_seg.png"
 LARGEST_ID = 255 // 10 * 256 + 255
