@@ -1,0 +1,118 @@
+"""Weights of DenseCLIP, CLIP and ImageNet ResNets, converted to files for MODEL.WEIGHTS, and DenseCLIP's also back."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from icpc_d2.checkpoint.checkpointer import ICPCCheckpointer, check_quick_gelu
+from icpc_d2.checkpoint.classes import check_classes
+from icpc_d2.checkpoint.clip_weights import read_weights
+from icpc_d2.checkpoint.denseclip import NAME_POSITIONS, from_denseclip, read_denseclip, to_denseclip
+from icpc_d2.checkpoint.imagenet import read_imagenet
+from icpc_d2.checkpoint.key_maps import check_names, convert_clip, fit, unwrap
+from icpc_d2.files import atomically
+
+
+class Conversion(NamedTuple):
+    """A converted file.
+
+    Attributes:
+        content: to be saved by torch.
+        dropped: names of the tensors that it leaves out.
+    """
+
+    content: dict[str, Any]
+    dropped: list[str]
+
+
+def convert_denseclip(file_name: str, model: nn.Module, class_names: Sequence[str]) -> Conversion:
+    """Convert DenseCLIP's segmentation model to a whole checkpoint of ours.
+
+    Raises:
+        ValueError: the file cannot be read, or is of another model or of other classes.
+    """
+    weights, classes = read_denseclip(file_name)
+    check_classes(classes, class_names)
+    converted, dropped = from_denseclip(weights, model.state_dict())
+    check_prompts(model, len(weights["text_encoder.positional_embedding"]))
+    return Conversion({"model": converted, "class_names": list(class_names)}, dropped)
+
+
+def convert_to_denseclip(
+    file_name: str, model: nn.Module, class_names: Sequence[str], colors: Sequence[Sequence[int]] | None
+) -> Conversion:
+    """Convert a checkpoint of ours to DenseCLIP's.
+
+    Args:
+        class_names, colors: of the model's classes, for its ``meta``, where DenseCLIP's programs look for them.
+
+    Raises:
+        ValueError: the file cannot be read, or is not of a model that DenseCLIP could have.
+    """
+    content, _ = read_weights(file_name)
+    check_classes(content.get("class_names", []), class_names)
+    weights, wanted = unwrap(content), model.state_dict()
+    check_names(wanted.keys() - weights.keys(), weights.keys() - wanted.keys(), "a checkpoint")
+    weights = {name: fit(name, tensor, wanted[name], resize=False) for name, tensor in weights.items()}
+    converted = to_denseclip(weights)
+    check_prompts(model, model.prompt.num_context + NAME_POSITIONS)
+    return Conversion({"meta": {"CLASSES": list(class_names), "PALETTE": colors}, "state_dict": converted}, [])
+
+
+def convert_clip_weights(file_name: str, model: nn.Module, class_names: Sequence[str]) -> Conversion:
+    """Convert CLIP's weights to those that the model uses, in float32 and without TorchScript.
+
+    Raises:
+        ValueError: the file cannot be read or is of another CLIP than the model's, or the activations differ.
+    """
+    content, is_openai = read_weights(file_name)
+    weights, is_openai = unwrap(content), content.get("is_openai", is_openai)
+    if is_openai:
+        check_quick_gelu(model)
+    _, dropped = convert_clip(weights, model.state_dict())
+    used = {name: value.float() for name, value in weights.items() if name not in dropped}
+    return Conversion({"model": used, "is_openai": is_openai}, dropped)
+
+
+def convert_imagenet(file_name: str, model: nn.Module, class_names: Sequence[str]) -> Conversion:
+    """Convert an ImageNet ResNet by torchvision's, OpenMMLab's or Detectron2's names to Detectron2's, without a pickle.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    return Conversion(*read_imagenet(file_name))
+
+
+CONVERSIONS: dict[str, Callable[[str, nn.Module, Sequence[str]], Conversion]] = {
+    "denseclip": convert_denseclip,
+    "clip": convert_clip_weights,
+    "imagenet": convert_imagenet,
+}
+
+
+def check_prompts(model: nn.Module, positions: int) -> None:
+    """Refuse classes whose prompts are longer than DenseCLIP's text encoder has positions for.
+
+    Raises:
+        ValueError: there is one; the message names the longest.
+    """
+    tokens = model.class_tokens
+    length = len(tokens.prefix) + model.prompt.num_context + tokens.shapes[-1][1]
+    if length > positions:
+        longest = tokens.names[tokens.order.argmax()]  # groups stand in the order of their length
+        raise ValueError(
+            f"The prompt of class {longest!r} has {length} tokens, but DenseCLIP's text encoder has {positions} "
+            "positions. Check MODEL.CLASS_NAMES or DATASETS.TRAIN, or shorten the name."
+        )
+
+
+def write_conversion(conversion: Conversion, path: Path, model: nn.Module | None) -> None:
+    """Write the file under a temporary name, load it into the model if one is given, and then rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomically(path) as temporary:
+        torch.save(conversion.content, temporary)
+        if model is not None:
+            ICPCCheckpointer(model, class_names=conversion.content.get("class_names", ())).load(str(temporary))
