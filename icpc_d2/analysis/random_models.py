@@ -1,33 +1,31 @@
-"""Models for tools that need neither data nor weights nor network."""
+"""Models of configs, and batches for them, that need neither data nor weights nor network."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import Tensor, nn
 
-import icpc_d2
+from icpc_d2.config import load_config
 from icpc_d2.config.resolve import resolve_device, resolve_norms
 from icpc_d2.data.class_list import read_class_list
 
 
-def load_config(
-    config_file: str, options: Iterable[str] = (), num_classes: int = 0, device: str = "cpu", method: str | None = None
+def load_resolved_config(
+    config_file: str, options: Sequence[Any] = (), num_classes: int = 0, device: str = "cpu"
 ) -> CfgNode:
-    """Read a config as a run of one process has it.
+    """Read a config, and settle what depends on the machine as a run of one process does.
 
     Args:
         options: KEY VALUE pairs.
         num_classes: other than the config's, with the names of :func:`class_names`; 0: those of the config.
-        method: a fragment to merge on top, as a path.
+
+    Raises:
+        ConfigError: see :func:`icpc_d2.config.load_config`.
     """
-    cfg = get_cfg()
-    icpc_d2.add_icpc_config(cfg)
-    cfg.merge_from_file(config_file, allow_unsafe=False)
-    if method is not None:
-        cfg.merge_from_other_cfg(CfgNode(CfgNode.load_yaml_with_base(method)))
-    cfg.merge_from_list(list(options))
+    cfg = load_config(config_file, options)
     cfg.MODEL.DEVICE = device
     if num_classes:
         cfg.MODEL.CLASS_NAMES = class_names(num_classes)
@@ -38,7 +36,7 @@ def load_config(
 
 
 def class_names(number: int) -> list[str]:
-    """That many class names: those of ADE20K-Full, and then pairs of its names that are one word."""
+    """Return that many class names: those of ADE20K-Full, and then pairs of its names that are one word."""
     names = list(read_class_list("ade20k_full_847").prompt_names[:number])
     words = [name for name in names if name.isalpha()]
     pairs = (f"{first} {second}" for first in words for second in words if first != second)

@@ -14,21 +14,21 @@ from torch import Tensor
 from icpc_d2.analysis.memory import max_rss
 
 
-class Result(NamedTuple):
-    """What a computation gives."""
+class Outcome(NamedTuple):
+    """The outputs of a computation, and the gradients where it made some."""
 
     outputs: Sequence[Tensor]
     gradients: Sequence[Tensor] = ()
 
 
-Computation = Callable[[], Result]
+Computation = Callable[[], Outcome]
 
 # Gradients this much smaller than the largest are zeros but for rounding, such as that of a bias before a softmax.
 NEGLIGIBLE = 1e-6
 
 
 def alternate(naive: Computation, ours: Computation, repeats: int) -> tuple[float, float]:
-    """Median seconds of each, run in turns after one run of each that does not count."""
+    """Return the median seconds of each, run in turns after one run of each that does not count."""
     times: tuple[list[float], list[float]] = ([], [])
     for repeat in range(repeats + 1):
         for compute, seconds in zip((naive, ours), times, strict=True):
@@ -47,12 +47,12 @@ def _synchronize() -> None:
 
 
 def max_abs_diff(ours: Sequence[Tensor], naive: Sequence[Tensor]) -> float:
-    """The largest difference of any two numbers."""
+    """Return the largest difference of any two numbers."""
     return max(float((a.double() - b.double()).abs().max()) for a, b in zip(ours, naive, strict=True))
 
 
 def max_rel_diff(ours: Sequence[Tensor], naive: Sequence[Tensor]) -> float | None:
-    """The largest difference in a tensor, divided by its largest number, of the tensor where that is worst.
+    """Return the largest difference in a tensor, divided by its largest number, of the tensor where that is worst.
 
     Tensors that are zero but for rounding are left out. None if there is no tensor.
     """
@@ -89,6 +89,6 @@ def peak_growth(compute: Computation, device: str) -> float:
 
 
 def _status(field: str) -> float:
-    """A field of this process's status, in MiB."""
+    """Read a field of this process's status, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1]) / 2**10

@@ -14,8 +14,8 @@ from torch import Tensor
 from icpc_d2.files import atomically
 from icpc_d2.modeling.inference import Prediction as Logits
 from icpc_d2.visualization import Palette, blend, draw_sheet, overlay
+from icpc_d2.visualization.connected_regions import connected_regions
 from icpc_d2.visualization.legend import draw_legend
-from icpc_d2.visualization.objects import describe
 
 # kind -> ending of its file.
 KINDS = {"overlay": ".png", "color": ".png", "label": ".png", "json": ".json", "side-by-side": ".png"}
@@ -103,10 +103,10 @@ class Prediction:
     def summary(self) -> dict[str, Any]:
         """What is where: classes by falling area, each with its share and the boxes of its connected regions.
 
-        Lengths are in pixels, boxes [left, top, width, height]; see :func:`icpc_d2.visualization.objects.describe`.
+        Lengths are in pixels, boxes [left, top, width, height]; see :func:`connected_regions`.
         """
         height, width = self.labels.shape
-        found = describe(self.labels, self._palette.present(self.labels))
+        found = connected_regions(self.labels, self._palette.present(self.labels))
         return {
             "width": width,
             "height": height,

@@ -16,7 +16,7 @@ from pathlib import Path
 from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import PathManager
 
-from icpc_d2.analysis.random_models import build_random, load_config
+from icpc_d2.analysis.random_models import build_random, load_resolved_config
 from icpc_d2.checkpoint.conversions import CONVERSIONS, convert_to_denseclip, write_conversion
 from icpc_d2.modeling.class_names import get_class_names
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     args = parse_args(arguments)
     try:
-        cfg = load_config(args.config_file, args.options)
+        cfg = load_resolved_config(args.config_file, args.options)
         model, class_names = build_random(cfg), get_class_names(cfg)
         file_name = PathManager.get_local_path(args.source)
         if args.reverse:

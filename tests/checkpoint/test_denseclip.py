@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from icpc_d2.analysis.random_models import build_on_meta, load_config
+from icpc_d2.analysis.random_models import build_on_meta, load_resolved_config
 from icpc_d2.checkpoint.denseclip import TEXT_POSITIONS, from_denseclip, read_denseclip, to_denseclip
 from tests.support.checkpoints import DENSECLIP_CLASSES, assert_equal, build_denseclip
 from tests.support.configs import CONFIGS
@@ -64,7 +64,7 @@ def test_the_table_covers_the_released_models(sizes: Sizes, config: str, million
     ]
     # As DenseCLIP publishes it, the text encoder left out; its figure for RN50 is rounded up.
     assert sum(counted) / 1e6 == pytest.approx(millions, abs=0.06)
-    cfg = load_config(str(CONFIGS / f"ade20k/denseclip_{config}.yaml"), device="meta")
+    cfg = load_resolved_config(str(CONFIGS / f"ade20k/denseclip_{config}.yaml"), device="meta")
     model = build_on_meta(cfg).state_dict()
     weights = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
     converted, dropped = from_denseclip(weights, model)

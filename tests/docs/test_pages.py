@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from icpc_d2.data.datasets import DATASETS as ROWS
-from icpc_d2.tools.flops import curves as cost_curves
+from icpc_d2.tools.flops import command as flops
 from icpc_d2.tools.predict.video import Frame, write_video
 from tests.support.datasets import random_image, save, save_folder_dataset, save_prepared
 from tests.support.documents import (
@@ -123,8 +123,8 @@ def test_efficiency(clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert f"| `icpc`, without text | {float(without_text):.1f} / 284.2 |" in text
 
     (clone / "docs/figures").mkdir(parents=True)
-    two_points = partial(cost_curves.plot_cost_curves, num_classes=(19, 150), sizes=(256, 512))
-    monkeypatch.setattr(cost_curves, "plot_cost_curves", two_points)
+    two_points = partial(flops.plot_cost_curves, num_classes=(19, 150), sizes=(256, 512))
+    monkeypatch.setattr(flops, "plot_cost_curves", two_points)
     run(sweep, monkeypatch, settings(MODEL__CLIP__ARCH="tiny-RN", MODEL__CLIP__IMAGE_SIZE=0))
     assert "classes K" in (clone / "docs/figures/cost.svg").read_text()
 

@@ -11,7 +11,7 @@ from detectron2.modeling import build_model
 from torch import Tensor, nn
 
 from icpc_d2 import add_icpc_config
-from icpc_d2.analysis.random_models import build_random, load_config
+from icpc_d2.analysis.random_models import build_random, load_resolved_config
 from icpc_d2.checkpoint import WeightsCheckpointer
 from icpc_d2.config import get_config_file
 from icpc_d2.modeling.clip import get_architecture
@@ -92,7 +92,7 @@ class Node(nn.Module):
 
 
 def build_denseclip(*options: Any) -> nn.Module:
-    return build_random(load_config(TINY_CONFIG, [*DENSECLIP, *options]))
+    return build_random(load_resolved_config(TINY_CONFIG, [*DENSECLIP, *options]))
 
 
 def deep_stem(network: nn.Module) -> nn.Module:

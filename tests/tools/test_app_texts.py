@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from icpc_d2.tools.app.texts import choices, color_scale, describe, legend
+from icpc_d2.tools.app.texts import choices, color_scale, describe_upload, legend
 
 
 def make_answer(
@@ -17,10 +17,10 @@ def make_answer(
 
 def test_an_answer_is_described_with_size_times_and_device() -> None:
     assert (
-        describe(make_answer("decoder"), "CPU")
+        describe_upload(make_answer("decoder"), "CPU")
         == "40 x 30 pixels, by the decoder.  \nread 12 ms · model 1500 ms · on CPU"
     )
-    text = describe(make_answer("alignment", ("a", "b"), ("Of several frames the first one is used.",)), "CPU")
+    text = describe_upload(make_answer("alignment", ("a", "b"), ("Of several frames the first one is used.",)), "CPU")
     assert (
         "by the alignment A, which takes any class names; the decoder knows those of the training alone. Of se" in text
     )

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from icpc_d2.analysis.timing import Result, alternate, max_abs_diff, max_rel_diff
+from icpc_d2.analysis.timing import Outcome, alternate, max_abs_diff, max_rel_diff
+from icpc_d2.modeling import ICPC
 from icpc_d2.tools import reference
-from icpc_d2.tools.benchmark.command import differences, main
+from icpc_d2.tools.benchmark.cases import build_case
+from icpc_d2.tools.benchmark.command import differences, main, parse_args
 from tests.support.configs import CONFIGS
 from tests.support.documents import read
 
@@ -60,6 +62,27 @@ def test_another_method_gives_other_values(case: str, tmp_path: Path, capsys: py
     assert "denseclip" in capsys.readouterr().out
 
 
+def test_a_step_is_compared_with_and_without_the_options(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    code, figures = run(tmp_path, "step", "--classes", "3", "--no-memory", "SOLVER.ACCUMULATE", "4")
+    assert code == 0
+    assert figures["speedup"] == pytest.approx(figures["naive_s"] / figures["ours_s"])
+    assert figures["max_abs_diff"] is figures["max_rel_grad_diff"] is None
+    report = capsys.readouterr().out
+    assert "K = 3, B = 2, size 64, without and with SOLVER.ACCUMULATE 4" in report
+    assert re.search(r"^ +without +with +ratio$", report, re.MULTILINE)
+
+
+def test_the_options_of_a_step_are_in_one_of_the_two_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    forward = ICPC.forward
+    monkeypatch.setattr(ICPC, "forward", lambda self, *inputs: passes.append(len(inputs[0])) or forward(self, *inputs))
+    case = build_case(parse_args(["step", *SMALL, "--classes", "3", "SOLVER.ACCUMULATE", "4"]))
+    case.naive()
+    assert passes == [2]
+    case.ours()
+    assert passes == [2] * 5
+
+
 def test_a_difference_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -104,9 +127,9 @@ def test_memory_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
 def test_peak_growth_is_what_the_work_needs() -> None:
     code = """
 import torch
-from icpc_d2.analysis.timing import Result, peak_growth
+from icpc_d2.analysis.timing import Outcome, peak_growth
 torch.ones(100 << 18)  # 100 MiB that are freed again
-print(peak_growth(lambda: Result([torch.ones(64 << 18).sum()]), "cpu"))
+print(peak_growth(lambda: Outcome([torch.ones(64 << 18).sum()]), "cpu"))
 """
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 64 <= float(answer.stdout) < 80
@@ -115,9 +138,9 @@ print(peak_growth(lambda: Result([torch.ones(64 << 18).sum()]), "cpu"))
 def test_runs_alternate_after_a_warm_up() -> None:
     calls = []
 
-    def compute(name: str) -> Result:
+    def compute(name: str) -> Outcome:
         calls.append(name)
-        return Result([])
+        return Outcome([])
 
     alternate(lambda: compute("naive"), lambda: compute("ours"), repeats=2)
     assert calls == ["naive", "ours"] * 3
@@ -139,6 +162,8 @@ def test_differences_are_found_wherever_they_are() -> None:
         (["loss", "--against", "denseclip"], "whole models"),
         (["text", "--size", "100"], "multiple of 32"),
         (["loss", "--count"], "for text and alignment"),
+        (["step"], "KEY VALUE"),
+        (["step", "--size", "65", "SOLVER.ACCUMULATE", "2"], "multiple of 32"),
         (["nothing"], "invalid choice"),
     ],
 )

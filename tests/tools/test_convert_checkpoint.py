@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.models import resnet18
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from icpc_d2.analysis.random_models import build_random, load_config
+from icpc_d2.analysis.random_models import build_random, load_resolved_config
 from icpc_d2.checkpoint import ICPCCheckpointer, load_text_encoder
 from icpc_d2.tools.convert_checkpoint import main
 from tests.support.checkpoints import (
@@ -144,7 +144,7 @@ def test_torchvisions_resnets_give_the_same_features(deep: bool, tmp_path: Path,
     config = str(CONFIGS / "ade20k/semantic_fpn_R50.yaml")
     run("imagenet", tmp_path / "in.pth", tmp_path / "out.pth", *options, config=config)
     assert "left out: fc.weight, fc.bias." in capsys.readouterr().out
-    ours = build_random(load_config(config, options))
+    ours = build_random(load_resolved_config(config, options))
     ICPCCheckpointer(ours).load(str(tmp_path / "out.pth"))
     images = torch.randn(1, 3, 64, 96)
     with torch.no_grad():

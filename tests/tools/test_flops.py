@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from icpc_d2.analysis.cost import PARTS, Cost, count_cost, full_size
 from icpc_d2.analysis.macs import MacCounter, count_macs
-from icpc_d2.analysis.random_models import build_on_meta, build_random, class_names, load_config
+from icpc_d2.analysis.random_models import build_on_meta, build_random, class_names, load_resolved_config
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.tools.flops.command import main
-from icpc_d2.tools.flops.curves import plot_cost_curves
+from icpc_d2.tools.flops.sweep import plot_cost_curves
 from icpc_d2.tools.reference import make_reference
 from tests.support.configs import CONFIGS
 from tests.support.models import TINY_VIT
@@ -37,7 +37,7 @@ KEYS = {
 
 
 def count(config: str, *options: str, size: int = 1024, classes: int = 0, reference: bool = False) -> Cost:
-    model = build_on_meta(load_config(str(CONFIGS / config), options, classes, device="meta"))
+    model = build_on_meta(load_resolved_config(str(CONFIGS / config), options, classes, device="meta"))
     return count_cost(model, size, size, reference)
 
 
@@ -81,7 +81,7 @@ def attention_products(inputs: list[Any], outputs: list[Any]) -> int:
 @pytest.mark.parametrize("options", [(), TINY_VIT], ids=["RN", "ViT"])
 @pytest.mark.parametrize("form", [lambda model: model, make_reference], ids=["ours", "reference"])
 def test_equals_fvcore(form: Callable[[nn.Module], nn.Module], options: tuple) -> None:
-    model = form(build_random(load_config(TINY, options)))
+    model = form(build_random(load_resolved_config(TINY, options)))
     with torch.no_grad():
         image = torch.zeros(1, 3, 64, 96)
         model.predict(image)  # keeps what is kept between images
@@ -103,7 +103,7 @@ def test_parts_sum_up_and_what_is_kept_costs_only_once() -> None:
     assert cost.naive["alignment"] > cost.image["alignment"]
     for part in ("backbone", "prompt", "context_decoder", "scores", "neck", "sem_seg_head"):
         assert cost.image[part] == cost.naive[part] > 0
-    model = build_random(load_config(TINY, (), 200))
+    model = build_random(load_resolved_config(TINY, (), 200))
     assert cost.params.total() == sum(parameter.numel() for parameter in model.parameters())
 
 

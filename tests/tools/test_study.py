@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from icpc_d2.analysis.random_models import load_config
+from icpc_d2.analysis.random_models import load_resolved_config
 from icpc_d2.config import get_config_file
 from icpc_d2.tools.study import command as study
 from icpc_d2.tools.study.plan import read_study
@@ -180,7 +180,7 @@ def test_the_configs_of_the_camvid_study_differ_in_the_method_alone() -> None:
     found = {label: runs[0] for label, runs in read_study(path, Path("out")).by_label.items()}
     methods = {}
     for label, one in found.items():
-        cfg = load_config(str(one.config)).clone()
+        cfg = load_resolved_config(str(one.config)).clone()
         cfg.defrost()
         model = cfg.MODEL
         methods[label] = (model.PROMPT.NAME, model.CONTRASTIVE.LOSS_WEIGHT > 0, model.ALIGNMENT.MULTI_SCALE)

@@ -12,7 +12,7 @@ from PIL import Image
 from icpc_d2.inference.predictor import Predictor
 from icpc_d2.tools.app.uploads import Limits, UploadError
 from icpc_d2.tools.app.workbench import (
-    Answer,
+    SegmentedUpload,
     Workbench,
     class_colors,
     parse_words,
@@ -31,7 +31,7 @@ def workbench(predictor: Predictor) -> Workbench:
 
 
 @pytest.fixture
-def answer(workbench: Workbench, tmp_path: Path) -> Answer:
+def answer(workbench: Workbench, tmp_path: Path) -> SegmentedUpload:
     (tmp_path / "upload").write_bytes(encode(photo(), "PNG"))
     return workbench.segment(str(tmp_path / "upload"), "../My picture.png")
 
@@ -62,7 +62,7 @@ def test_words_that_are_not_taken_have_a_message(text: str, message: str) -> Non
         parse_words(text)
 
 
-def test_an_answer_is_what_the_predictor_says(workbench: Workbench, answer: Answer) -> None:
+def test_an_answer_is_what_the_predictor_says(workbench: Workbench, answer: SegmentedUpload) -> None:
     wanted = workbench.predictor(np.asarray(photo()))
     np.testing.assert_array_equal(answer.prediction.labels, wanted.labels)
     assert list(answer.seconds) == ["read", "model", "labels"]
@@ -70,7 +70,7 @@ def test_an_answer_is_what_the_predictor_says(workbench: Workbench, answer: Answ
     assert "CPU" in workbench.device
 
 
-def test_shares_cover_the_picture_from_the_largest(answer: Answer) -> None:
+def test_shares_cover_the_picture_from_the_largest(answer: SegmentedUpload) -> None:
     found = shares(answer.prediction)
     assert set(found) == set(CLASSES)
     assert list(found.values()) == sorted(found.values(), reverse=True)
@@ -93,7 +93,7 @@ def test_names_with_too_many_tokens_have_a_message(workbench: Workbench, tmp_pat
         workbench.segment(str(tmp_path / "upload"), "a.png", f"sky, {'9' * 79}")
 
 
-def test_comparison_shows_both_and_how_far_they_agree(workbench: Workbench, answer: Answer) -> None:
+def test_comparison_shows_both_and_how_far_they_agree(workbench: Workbench, answer: SegmentedUpload) -> None:
     decoder, alignment, agreement = workbench.compare(answer)
     for found in (decoder, alignment):
         wanted = workbench.predictor(np.asarray(photo()), predict_from=found.predict_from)
@@ -113,7 +113,7 @@ def test_region_maps_are_bright_where_a_is_large() -> None:
     assert brightness[0, -1] - brightness[0, 0] > 100
 
 
-def test_the_zip_has_every_kind_and_is_named_for_the_picture(answer: Answer, tmp_path: Path) -> None:
+def test_the_zip_has_every_kind_and_is_named_for_the_picture(answer: SegmentedUpload, tmp_path: Path) -> None:
     path = write_zip(answer, tmp_path)
     assert path.name == "My picture_icpc.zip"
     with zipfile.ZipFile(path) as archive:
@@ -130,7 +130,7 @@ def test_examples_are_pictures_of_the_size_of_a_photograph(tmp_path: Path) -> No
     assert all(Image.open(path).size == (624, 480) for path in paths)
 
 
-def test_colors_are_those_that_the_classes_are_painted_in(answer: Answer) -> None:
+def test_colors_are_those_that_the_classes_are_painted_in(answer: SegmentedUpload) -> None:
     prediction = answer.prediction
     colors = class_colors(prediction)
     assert set(colors) == {CLASSES[index] for index in np.unique(prediction.labels)}

@@ -3,8 +3,8 @@ import pytest
 from PIL import ImageFont
 
 from icpc_d2.visualization import Palette, blend, draw_sheet, overlay
+from icpc_d2.visualization.connected_regions import connected_regions
 from icpc_d2.visualization.legend import draw_legend
-from icpc_d2.visualization.objects import describe
 
 PALETTE = Palette(["sky", "road", "car"], [(200, 0, 0), (0, 200, 0), (0, 0, 200)])
 
@@ -69,7 +69,7 @@ def test_regions_have_boxes_and_specks_are_counted() -> None:
     labels = np.zeros((100, 100), int)
     labels[10:30, 20:60] = 2
     labels[50:60, 5:10] = labels[90, 90] = 2
-    first, second = describe(labels, [0, 2])
+    first, second = connected_regions(labels, [0, 2])
     assert first["id"] == 0 and first["regions"] == [{"box": [0, 0, 100, 100], "area": 10000 - 851}]
     assert second == {
         "id": 2,
@@ -77,8 +77,8 @@ def test_regions_have_boxes_and_specks_are_counted() -> None:
         "regions": [{"box": [20, 10, 40, 20], "area": 800}, {"box": [5, 50, 5, 10], "area": 50}],
         "small_regions": 1,
     }
-    assert describe(labels, [1])[0]["regions"] == []
-    assert describe(labels, [-1]) == []
+    assert connected_regions(labels, [1])[0]["regions"] == []
+    assert connected_regions(labels, [-1]) == []
 
 
 def test_pictures_of_a_sheet_stand_side_by_side() -> None:

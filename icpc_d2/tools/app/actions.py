@@ -13,9 +13,9 @@ from typing import Any, NoReturn
 
 import gradio as gr
 
-from icpc_d2.tools.app.texts import COMPARISON, choices, describe, describe_comparison
+from icpc_d2.tools.app.texts import COMPARISON, choices, describe_comparison, describe_upload
 from icpc_d2.tools.app.uploads import UploadError
-from icpc_d2.tools.app.workbench import Answer, Workbench, class_colors, region_map, shares, write_zip
+from icpc_d2.tools.app.workbench import SegmentedUpload, Workbench, class_colors, region_map, shares, write_zip
 
 logger = logging.getLogger(__name__)
 
@@ -86,30 +86,30 @@ class Actions:
         drawn = annotated(answer), region_map(answer.prediction, first)
         answer.seconds["draw"] = time.perf_counter() - start
         names = gr.Dropdown(choices(found), value=first, interactive=True)
-        return answer, drawn[0], names, drawn[1], describe(answer, self.workbench.device), *waiting()
+        return answer, drawn[0], names, drawn[1], describe_upload(answer, self.workbench.device), *waiting()
 
     @_answering
-    def pick(self, answer: Answer | None, event: gr.SelectData) -> tuple[Any, ...]:
+    def pick(self, answer: SegmentedUpload | None, event: gr.SelectData) -> tuple[Any, ...]:
         """Show the region map of the class whose name in the legend was clicked."""
         name = present(_given(answer))[event.index]
         return name, region_map(answer.prediction, name)
 
     @_answering
-    def show_region(self, answer: Answer | None, name: str) -> Any:
+    def show_region(self, answer: SegmentedUpload | None, name: str) -> Any:
         """Show the region map of a class."""
         if name not in _given(answer).prediction.classes:
             raise UploadError(f"Found {name!r}, wanted one of the classes: {', '.join(answer.prediction.classes)}.")
         return region_map(answer.prediction, name)
 
     @_answering
-    def compare(self, answer: Answer | None) -> tuple[Any, ...]:
+    def compare(self, answer: SegmentedUpload | None) -> tuple[Any, ...]:
         """Show what the decoder and what A says."""
         comparison = self.workbench.compare(_given(answer))
         pictures = comparison.decoder.overlay(legend=False), comparison.alignment.overlay(legend=False)
         return pictures, *describe_comparison(comparison)
 
     @_answering
-    def pack(self, answer: Answer | None) -> Any:
+    def pack(self, answer: SegmentedUpload | None) -> Any:
         """Make the file to download; nothing after the page was cleared."""
         if answer is None:
             return waiting()[0]
@@ -126,18 +126,18 @@ def waiting() -> tuple[Any, ...]:
     return gr.DownloadButton(value=None, interactive=False), None, f"{COMPARISON}.", ""
 
 
-def _given(answer: Answer | None) -> Answer:
+def _given(answer: SegmentedUpload | None) -> SegmentedUpload:
     if answer is None:
         raise UploadError(f"There is no answer yet, or it was forgotten after a while. {INVITATION}")
     return answer
 
 
-def present(answer: Answer) -> list[str]:
+def present(answer: SegmentedUpload) -> list[str]:
     """Classes that are drawn, the largest first."""
     return [name for name, share in shares(answer.prediction).items() if share >= SMALLEST_SHARE]
 
 
-def annotated(answer: Answer) -> gr.AnnotatedImage:
+def annotated(answer: SegmentedUpload) -> gr.AnnotatedImage:
     """The picture with a mask for each class that is present."""
     prediction, found, colors = answer.prediction, shares(answer.prediction), class_colors(answer.prediction)
     labels = {name: f"{name} {found[name]:.1%}" for name in present(answer)}

@@ -41,26 +41,26 @@ def serve(workbench: Workbench, host: str, port: int, examples: Path | None, mod
     """
     pictures = find_examples(examples)
     with tempfile.TemporaryDirectory(prefix="icpc_d2-app-") as folder, environment(GRADIO_TEMP_DIR=folder, **SETTINGS):
-        from icpc_d2.tools import app_page
+        from icpc_d2.tools.app import page
 
-        page = app_page.build_page(workbench, pictures or write_examples(folder), model_name)
+        blocks = page.build_page(workbench, pictures or write_examples(folder), model_name)
         try:
-            _, url, _ = page.launch(
+            _, url, _ = blocks.launch(
                 server_name=host,
                 server_port=port or None,
                 max_file_size=workbench.limits.bytes,
-                theme=app_page.theme(),
-                css=app_page.CSS,
+                theme=page.theme(),
+                css=page.CSS,
                 footer_links=["api"],
                 prevent_thread_lock=True,
                 quiet=True,
                 share=False,
-                state_session_capacity=app_page.VISITORS,
+                state_session_capacity=page.VISITORS,
                 ssr_mode=False,
             )
             yield url
         finally:
-            page.close(verbose=False)
+            blocks.close(verbose=False)
 
 
 @contextmanager

@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from icpc_d2.tools.app.workbench import COLOR_MAP, Answer, Comparison, class_colors
+from icpc_d2.tools.app.workbench import COLOR_MAP, Comparison, SegmentedUpload, class_colors
 
 COMPARISON = "Left of the line the decoder, right of it the alignment A"
 
 
-def describe(answer: Answer, device: str) -> str:
+def describe_upload(answer: SegmentedUpload, device: str) -> str:
     """What was done, how long each stage took and where, as Markdown."""
     height, width = answer.prediction.labels.shape
     way = "the decoder" if answer.prediction.predict_from == "decoder" else "the alignment A"

@@ -24,8 +24,8 @@ EXAMPLES = (27, 31, 18, 42, 48, 50)
 EXAMPLE_SCALE = 3
 
 
-class Answer(NamedTuple):
-    """What became of an upload."""
+class SegmentedUpload(NamedTuple):
+    """An upload and the model's prediction for it."""
 
     upload: Upload
     prediction: Prediction
@@ -56,7 +56,7 @@ class Workbench:
             return torch.cuda.get_device_name(device)
         return f"CPU ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device).upper()
 
-    def segment(self, path: str, name: str, words: str = "", predict_from: str = "decoder") -> Answer:
+    def segment(self, path: str, name: str, words: str = "", predict_from: str = "decoder") -> SegmentedUpload:
         """Segment an uploaded picture.
 
         Args:
@@ -76,9 +76,9 @@ class Workbench:
             prediction = self.predictor(upload.image, names, predict_from if names is None else None)
         except ValueError as error:  # such as a name with more tokens than the text encoder takes
             raise UploadError(str(error)) from error
-        return Answer(upload, prediction, names, prediction.seconds | {"read": read})
+        return SegmentedUpload(upload, prediction, names, prediction.seconds | {"read": read})
 
-    def compare(self, answer: Answer) -> Comparison:
+    def compare(self, answer: SegmentedUpload) -> Comparison:
         """Predict from the decoder and from A.
 
         Raises:
@@ -143,7 +143,7 @@ def region_map(prediction: Prediction, name: str) -> np.ndarray:
     return np.round((1 - HEAT) * grey + HEAT * heat).astype(np.uint8)
 
 
-def write_zip(answer: Answer, folder: str | Path) -> Path:
+def write_zip(answer: SegmentedUpload, folder: str | Path) -> Path:
     """Write all kinds of files of a prediction into one, named for the picture, in a new folder below `folder`."""
     path = Path(tempfile.mkdtemp(dir=folder)) / f"{answer.upload.stem}_icpc.zip"
     with tempfile.TemporaryDirectory() as parts, zipfile.ZipFile(path, "w") as archive:

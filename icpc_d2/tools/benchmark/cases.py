@@ -1,19 +1,25 @@
-"""What the benchmark measures: pairs of computations, the reference and ours, on the same parameters.
+"""The cases of the benchmark: pairs of computations, mostly the paper's form and ours on the same parameters.
 
 Shapes: B images, K classes, C joint embedding width, S side of the image in pixels.
 """
 
+import itertools
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
-from icpc_d2.analysis.random_models import build_random, load_config, random_batch
-from icpc_d2.analysis.timing import Computation, Result
+from icpc_d2.analysis.random_models import build_random, load_resolved_config, random_batch
+from icpc_d2.analysis.timing import Computation, Outcome
 from icpc_d2.config import get_config_file
+from icpc_d2.config.load import leaves
+from icpc_d2.engine.parallel import prepare
+from icpc_d2.engine.solver import build_optimizer
+from icpc_d2.engine.train_step import build_step
 from icpc_d2.modeling import build, clip
 from icpc_d2.modeling.losses import pixel_cross_entropy
 from icpc_d2.tools import reference
@@ -25,12 +31,13 @@ class Case(NamedTuple):
     naive: Computation
     ours: Computation
     comparable: bool = True  # whether both give the same values
+    titles: tuple[str, str] = ("naive", "ours")
 
 
 def build_case(args: Namespace) -> Case:
     """Build the case of a command line that `parse_args` of the command read; fills in its `classes`."""
     torch.manual_seed(0)
-    cfg = load_config(args.config_file, args.options, args.classes, args.device)
+    cfg = load_resolved_config(args.config_file, args.options, args.classes, args.device)
     args.classes = len(build.get_class_names(cfg))
     return CASES[args.case](cfg, args)
 
@@ -111,7 +118,7 @@ def _inference_case(cfg: CfgNode, args: Namespace) -> Case:
         image = torch.randint(256, (3, args.size, args.size), dtype=torch.uint8)
         inputs = [{"image": image}] * args.batch
         runs = [_inference(lambda model=model: _field("sem_seg", model(inputs))) for model in pair]
-        return Case(*runs, comparable=False)
+        return Case(*runs, comparable=False, titles=(args.against, "ours"))
     model = build_random(cfg)
     model.window = None
     image = torch.randint(256, (3, args.size, 2 * args.size), dtype=torch.uint8)
@@ -127,7 +134,7 @@ def _field(name: str, results: list[dict[str, Tensor]]) -> list[Tensor]:
 
 
 def _inference(predict: Callable[[], list[Tensor]]) -> Computation:
-    return torch.no_grad()(lambda: Result(predict()))
+    return torch.no_grad()(lambda: Outcome(predict()))
 
 
 def _train_case(cfg: CfgNode, args: Namespace) -> Case:
@@ -139,25 +146,50 @@ def _train_case(cfg: CfgNode, args: Namespace) -> Case:
         pair = [reference.make_reference(model), model]
     batch = random_batch(len(pair[1].class_tokens), args.batch, args.size)
 
-    def compute(model: nn.Module) -> Result:
+    def compute(model: nn.Module) -> Outcome:
         torch.manual_seed(0)
         model.train()
         losses = list(model(batch).values())
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        return Result([loss.detach() for loss in losses], torch.autograd.grad(sum(losses), parameters))
+        return Outcome([loss.detach() for loss in losses], torch.autograd.grad(sum(losses), parameters))
 
-    return Case(*(lambda model=model: compute(model) for model in pair), comparable=not args.against)
+    titles = (args.against or "naive", "ours")
+    return Case(*(lambda model=model: compute(model) for model in pair), comparable=not args.against, titles=titles)
+
+
+def _step_case(cfg: CfgNode, args: Namespace) -> Case:
+    """Images and labels of S x S -> a step of the training, without the options and with them."""
+
+    def make(cfg: CfgNode) -> Computation:
+        model = prepare(cfg, build_random(cfg))
+        batches = itertools.repeat(random_batch(len(build.get_class_names(cfg)), args.batch, args.size))
+        step = build_step(cfg, model, batches, build_optimizer(cfg, model))
+
+        def run() -> Outcome:
+            with EventStorage() as step.storage:
+                step.iter = 0
+                step.run_step()
+            return Outcome([])
+
+        return run
+
+    return Case(make(_other_config(cfg, args, [])), make(cfg), comparable=False, titles=("without", "with"))
 
 
 def _against(cfg: CfgNode, args: Namespace) -> list[nn.Module]:
     """The config with another method's fragment on top, and the config itself."""
-    method = get_config_file(f"common/methods/{args.against}.yaml")
-    names = ["MODEL.CLASS_NAMES", list(cfg.MODEL.CLASS_NAMES)]
-    other = load_config(args.config_file, [*args.options, *names], 0, args.device, method)
-    models = [build_random(other), build_random(cfg)]
+    method = leaves(CfgNode.load_yaml_with_base(get_config_file(f"common/methods/{args.against}.yaml")))
+    options = [*itertools.chain.from_iterable(method), *args.options]
+    models = [build_random(_other_config(cfg, args, options)), build_random(cfg)]
     for model in models:
         model.window = None
     return models
+
+
+def _other_config(cfg: CfgNode, args: Namespace, options: Sequence[Any]) -> CfgNode:
+    """Read the config with other options, for the same classes."""
+    names = ["MODEL.CLASS_NAMES", build.get_class_names(cfg)]
+    return load_resolved_config(args.config_file, [*options, *names], device=args.device)
 
 
 def _computation(
@@ -165,13 +197,13 @@ def _computation(
 ) -> Computation:
     """Outputs alone ("inference"), or with the gradients of their weighted sum by `inputs` ("training")."""
 
-    def run() -> Result:
+    def run() -> Outcome:
         if mode == "inference":
             with torch.no_grad():
-                return Result(compute())
+                return Outcome(compute())
         outputs = compute()
         total = sum((output * weight).sum() for output, weight in zip(outputs, weights, strict=True))
-        return Result([output.detach() for output in outputs], torch.autograd.grad(total, inputs))
+        return Outcome([output.detach() for output in outputs], torch.autograd.grad(total, inputs))
 
     return run
 
@@ -182,4 +214,5 @@ CASES: dict[str, Callable[[CfgNode, Namespace], Case]] = {
     "loss": _loss_case,
     "inference": _inference_case,
     "train": _train_case,
+    "step": _step_case,
 }

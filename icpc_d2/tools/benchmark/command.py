@@ -2,6 +2,9 @@
 
 python -m icpc_d2.tools.benchmark text --classes 847 --batch 2
 python -m icpc_d2.tools.benchmark inference --size 1024 --against denseclip
+python -m icpc_d2.tools.benchmark step --device cuda MODEL.CHANNELS_LAST True SOLVER.AMP.ENABLED True
+
+`step` compares a step of the training with itself without the options.
 
 Both forms run in one process and in turns, and medians are compared; so are their results and gradients, and a
 difference above the tolerance is an error. Peak memory is measured in a process for each form, as the rise above what
@@ -29,6 +32,7 @@ TOLERANCES = {
     "loss": (1e-5, 1e-4),
     "inference": (0.0, 0.0),
     "train": (1e-4, 1e-2),
+    "step": (0.0, 0.0),
 }
 
 
@@ -46,16 +50,16 @@ def measure(case: Case, repeats: int) -> dict[str, float | None]:
 
 
 def measure_peak(arguments: Sequence[str], form: str) -> float:
-    """Peak memory of one form in a process of its own, in MiB."""
+    """Measure the peak memory of one form in a process of its own, in MiB."""
     command = [sys.executable, "-m", "icpc_d2.tools.benchmark", *arguments, "--peak-of", form]
-    answer = subprocess.run(command, capture_output=True, text=True)
-    if answer.returncode:
-        raise RuntimeError(f"measuring the memory of {form} failed ({answer.returncode}):\n{answer.stderr[-2000:]}")
-    return float(answer.stdout.split()[-1])
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"measuring the memory of {form} failed ({done.returncode}):\n{done.stderr[-2000:]}")
+    return float(done.stdout.split()[-1])
 
 
 def differences(case: str, figures: dict[str, float | None]) -> list[str]:
-    """What is further apart than the case's tolerance, as sentences."""
+    """Say what is further apart than the case's tolerance, in sentences."""
     found = zip(("max_abs_diff", "max_rel_grad_diff"), TOLERANCES[case], strict=True)
     return [
         f"{name} is {figures[name]:.2g}, wanted at most {tolerance:.2g}"
@@ -66,19 +70,19 @@ def differences(case: str, figures: dict[str, float | None]) -> list[str]:
 
 
 def count(case: Case) -> str:
-    """Multiply-adds of both forms, with their backward passes; of a case on the meta device."""
+    """Count the multiply-adds of both forms, with their backward passes; of a case on the meta device."""
     # Once for what is kept between images.
     case.ours()
     naive, ours = (count_macs(compute).total() / 1e9 for compute in (case.naive, case.ours))
     return f"{naive:.4g} and {ours:.4g} GMACs, ratio {naive / ours:.2f}"
 
 
-def format_figures(args: argparse.Namespace, figures: dict[str, float | None]) -> str:
-    """A small table."""
+def format_figures(args: argparse.Namespace, titles: tuple[str, str], figures: dict[str, float | None]) -> str:
+    """Format the figures as a small table."""
     threads = f", {torch.get_num_threads()} thread(s)" if args.device == "cpu" else ""
     lines = [
         f"{args.device}{threads}, median of {args.repeats}",
-        f"{'':12}{args.against or 'naive':>12}{'ours':>12}{'ratio':>10}",
+        f"{'':12}{titles[0]:>12}{titles[1]:>12}{'ratio':>10}",
         f"{'seconds':12}{figures['naive_s']:12.3f}{figures['ours_s']:12.3f}{figures['speedup']:10.2f}",
     ]
     if figures["naive_peak_mb"] is not None:
@@ -90,10 +94,11 @@ def format_figures(args: argparse.Namespace, figures: dict[str, float | None]) -
     return "\n".join(lines)
 
 
-def describe(args: argparse.Namespace) -> str:
-    """What is measured, in a line."""
+def headline(args: argparse.Namespace) -> str:
+    """Say in a line what is measured."""
     mode = f" {args.mode}" if args.case in ("text", "alignment", "loss") else ""
-    return f"{args.case}{mode}: {args.config_file}, K = {args.classes}, B = {args.batch}, size {args.size}"
+    options = f", without and with {' '.join(args.options)}" if args.case == "step" else ""
+    return f"{args.case}{mode}: {args.config_file}, K = {args.classes}, B = {args.batch}, size {args.size}{options}"
 
 
 def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
@@ -123,7 +128,9 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     if args.against and args.case not in ("inference", "train"):
         parser.error("--against compares whole models: it is for inference and train")
     if args.count and args.case not in ("text", "alignment"):
-        parser.error("--count is for text and alignment; whole models are counted by icpc_d2.tools.flops.command")
+        parser.error("--count is for text and alignment; whole models are counted by icpc_d2.tools.flops")
+    if args.case == "step" and not args.options:
+        parser.error("step compares the config with and without options: give it some, as KEY VALUE")
     if args.size % 32 or args.size <= 0:
         parser.error(f"--size is {args.size}; wanted is a multiple of 32")
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -142,14 +149,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.peak_of:
         print(peak_growth(getattr(case, args.peak_of), args.device))
         return 0
-    print(describe(args))
+    print(headline(args))
     if args.count:
         print(count(case))
         return 0
     figures = measure(case, args.repeats)
     for form in ("naive", "ours"):
         figures[f"{form}_peak_mb"] = None if args.no_memory else measure_peak(arguments, form)
-    print(format_figures(args, figures))
+    print(format_figures(args, case.titles, figures))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2) + "\n")
     problems = differences(args.case, figures)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from icpc_d2.analysis.cost import SplitCost, count_split
-from icpc_d2.analysis.random_models import build_on_meta, load_config
+from icpc_d2.analysis.random_models import build_on_meta, load_resolved_config
 from icpc_d2.config import get_config_file
 
 ROWS = Path(__file__).with_name("paper_rows.csv")
@@ -65,7 +65,7 @@ class Counter:
 
     def __call__(self, config: str) -> Counts:
         """Count a config, given by its path below ``configs/``, for one image of 1024 x 1024 pixels."""
-        cfg = load_config(get_config_file(config), device="meta")
+        cfg = load_resolved_config(get_config_file(config), device="meta")
         network = cfg.MODEL.clone()
         network.defrost()
         for key in NO_COST:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icpc_d2.analysis.cost import PARTS, Cost, count_cost
-from icpc_d2.analysis.random_models import build_on_meta, load_config
-from icpc_d2.tools.flops.curves import plot_cost_curves
+from icpc_d2.analysis.random_models import build_on_meta, load_resolved_config
+from icpc_d2.tools.flops.sweep import plot_cost_curves
 
 
-def format_table(cost: Cost) -> str:
+def format_cost(cost: Cost) -> str:
     """Rows of parts, columns of GMACs and parameters."""
     columns = {"image": cost.image}
     # Models without text, and the paper's form, have one cost alone.
@@ -54,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plot_cost_curves(args.config_file, args.options, args.sweep)
         print(args.sweep)
         return
-    model = build_on_meta(load_config(args.config_file, args.options, args.classes, device="meta"))
+    model = build_on_meta(load_resolved_config(args.config_file, args.options, args.classes, device="meta"))
     cost = count_cost(model, *args.shape, reference=args.reference)
     form = ", the paper's form" if args.reference else ""
     print(f"{args.config_file}, one image of {args.shape[0]} x {args.shape[1]} pixels{form}\n")
-    print(format_table(cost))
+    print(format_cost(cost))
     if args.json:
         args.json.write_text(json.dumps(cost.summary(), indent=2) + "\n")

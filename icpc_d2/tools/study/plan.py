@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from icpc_d2.analysis.random_models import load_config
+from icpc_d2.config import load_config
 from icpc_d2.engine.run_folder.metrics import read_metrics
 
 REQUIRED = {"configs", "seeds"}
@@ -55,7 +55,7 @@ class StudyRun:
         """
         try:
             return load_config(str(self.config), self.options).SOLVER.MAX_ITER
-        except (AssertionError, KeyError, ValueError) as error:  # of yacs
+        except ValueError as error:
             raise ValueError(f"{self.config} with the options {list(self.options)}: {error}") from error
 
     def progress(self, iterations: int) -> float:

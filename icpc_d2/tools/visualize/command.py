@@ -28,10 +28,10 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="figure", required=True)
 
-    overlay = _add(commands, "overlay", figures.overlay, "what a model predicts, over its pictures", several=False)
+    overlay = _add(commands, "overlay", figures.overlay_figure, "what a model predicts, over its images", several=False)
     _add_pictures(overlay, 3)
 
-    regions = _add(commands, "regions", figures.regions, "score maps A, class by class (Figure 6)")
+    regions = _add(commands, "regions", figures.regions_figure, "score maps A, class by class (Figure 6)")
     _add_pictures(regions, 3)
     _add_classes(regions, 5)
     regions.add_argument(
@@ -40,21 +40,21 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="res5, res4, res3 or res2: stride 32, 16, 8, 4; default: the one that the losses supervise",
     )
 
-    tsne = _add(commands, "tsne", figures.tsne, "t-SNE of image and text embeddings (Figure 3)")
+    tsne = _add(commands, "tsne", figures.tsne_figure, "t-SNE of image and text embeddings (Figure 3)")
     _add_pictures(tsne, 24)
     _add_classes(tsne, 15)
     tsne.add_argument("--points", type=int, default=1500, help="image positions of all pictures together (%(default)s)")
     tsne.add_argument("--refined", action="store_true", help="text after the context decoder, Eq. 4, not before it")
     tsne.add_argument("--seed", type=int, default=0)
 
-    curves = _add(commands, "curves", figures.curves, "a metric over the iterations of trainings (Figure 5)")
+    curves = _add(commands, "curves", figures.curves_figure, "a metric over the iterations of trainings (Figure 5)")
     curves.add_argument("--metric", default="mIoU", help="a name in results.json (%(default)s)")
 
-    confusion = _add(commands, "confusion", figures.confusion, "confusion matrix and IoU by class", several=False)
+    confusion = _add(commands, "confusion", figures.confusion_figure, "confusion matrix, IoU by class", several=False)
     confusion.add_argument("--dataset", metavar="NAME", help="default: the one that the model is tested on")
     confusion.add_argument("--num-classes", type=int, default=30, help="at most, those with most pixels (%(default)s)")
 
-    prompts = _add(commands, "prompts", figures.prompts, "words nearest to the learned contexts", several=False)
+    prompts = _add(commands, "prompts", figures.prompts_figure, "words nearest to the learned contexts", several=False)
     prompts.add_argument("--num-words", type=int, default=5, help="of each vector (%(default)s)")
     return parser.parse_args(arguments)
 

@@ -13,7 +13,7 @@ from icpc_d2.evaluation import SemSegEvaluator
 from icpc_d2.evaluation.label_maps import LabelMaps
 from icpc_d2.tools.visualize.inspection import embeddings, nearest_words, score_maps
 from icpc_d2.tools.visualize.trained import (
-    Sample,
+    LabeledImage,
     Trained,
     dataset_samples,
     find_dataset,
@@ -32,7 +32,7 @@ from icpc_d2.visualization.segmentations import Segmented, draw_segmentations
 from icpc_d2.visualization.tsne import EmbeddedSet, draw_tsne
 
 
-def overlay(args: Namespace) -> None:
+def overlay_figure(args: Namespace) -> None:
     """Draw pictures, their labels, and what a model predicts."""
     trained = load_trained(args.models[0])
     samples = _samples(args, trained)
@@ -47,7 +47,7 @@ def overlay(args: Namespace) -> None:
     )
 
 
-def regions(args: Namespace) -> None:
+def regions_figure(args: Namespace) -> None:
     """Draw the score maps of some classes, a row for each picture and model."""
     models = [load_aligned(source) for source in args.models]
     samples = _samples(args, models[0])
@@ -63,7 +63,7 @@ def regions(args: Namespace) -> None:
     draw_regions(args.out, rows, [models[0].names[index] for index in classes], f"score map A at stride {stride}")
 
 
-def tsne(args: Namespace) -> None:
+def tsne_figure(args: Namespace) -> None:
     """Draw image and text embeddings in a plane, a panel for each model."""
     models = [load_aligned(source) for source in args.models]
     samples = _samples(args, models[0])
@@ -72,7 +72,7 @@ def tsne(args: Namespace) -> None:
     draw_tsne(args.out, sets, [models[0].names[index] for index in classes], args.seed)
 
 
-def curves(args: Namespace) -> None:
+def curves_figure(args: Namespace) -> None:
     """Draw a metric over the iterations."""
     found = {}
     for source in args.models:
@@ -81,7 +81,7 @@ def curves(args: Namespace) -> None:
     draw_curves(args.out, found, f"{args.metric} (%)")
 
 
-def confusion(args: Namespace) -> None:
+def confusion_figure(args: Namespace) -> None:
     """Evaluate a model, and draw what it takes for what."""
     trained = load_trained(args.models[0])
     dataset = find_dataset(trained, args.dataset)
@@ -91,18 +91,18 @@ def confusion(args: Namespace) -> None:
     draw_confusion(args.out, evaluator.confusion_matrix, trained.names, args.num_classes)
 
 
-def prompts(args: Namespace) -> None:
+def prompts_figure(args: Namespace) -> None:
     """Draw the words nearest to a model's learned context vectors."""
     draw_prompt_words(args.out, nearest_words(load_aligned(args.models[0]).model, args.num_words))
 
 
-def _samples(args: Namespace, trained: Trained) -> list[Sample]:
+def _samples(args: Namespace, trained: Trained) -> list[LabeledImage]:
     if args.images:
-        return [Sample(name) for name in args.images]
+        return [LabeledImage(name) for name in args.images]
     return dataset_samples(trained, args.dataset, args.num_images)
 
 
-def _classes(args: Namespace, models: Sequence[Trained], samples: Sequence[Sample]) -> list[int]:
+def _classes(args: Namespace, models: Sequence[Trained], samples: Sequence[LabeledImage]) -> list[int]:
     """The classes asked for, as indices; by default the largest ones.
 
     Raises:
@@ -118,7 +118,7 @@ def _classes(args: Namespace, models: Sequence[Trained], samples: Sequence[Sampl
     return [names.index(name) for name in asked]
 
 
-def _embed(trained: Trained, samples: Sequence[Sample], classes: list[int], args: Namespace) -> EmbeddedSet:
+def _embed(trained: Trained, samples: Sequence[LabeledImage], classes: list[int], args: Namespace) -> EmbeddedSet:
     """Embeddings of some image positions, and of the classes: once if no image changes them, else once per image."""
     images, texts = [], []
     for sample in samples:

@@ -23,7 +23,7 @@ from icpc_d2.visualization import Palette
 
 
 @dataclass(frozen=True)
-class Sample:
+class LabeledImage:
     """A picture, and its label map if it has one.
 
     Attributes:
@@ -65,7 +65,7 @@ class Trained:
     model: nn.Module
     names: list[str]
 
-    def inputs(self, sample: Sample) -> dict[str, Any]:
+    def inputs(self, sample: LabeledImage) -> dict[str, Any]:
         """What the model takes, resized as its config says."""
         return SemSegDatasetMapper(self.cfg, False)({"file_name": sample.file_name})
 
@@ -121,7 +121,7 @@ def same_classes(models: Sequence[Trained]) -> list[str]:
     return first.names
 
 
-def dataset_samples(trained: Trained, dataset: str | None, count: int) -> list[Sample]:
+def dataset_samples(trained: Trained, dataset: str | None, count: int) -> list[LabeledImage]:
     """Samples that are evenly spread over a data set.
 
     Args:
@@ -135,7 +135,7 @@ def dataset_samples(trained: Trained, dataset: str | None, count: int) -> list[S
     metadata = MetadataCatalog.get(name)
     colors, ignore_label = metadata.get("label_colors"), metadata.get("ignore_label", 255)
     return [
-        Sample(sample["file_name"], sample["sem_seg_file_name"], colors, ignore_label)
+        LabeledImage(sample["file_name"], sample["sem_seg_file_name"], colors, ignore_label)
         for sample in spread(DatasetCatalog.get(name), count)
     ]
 
@@ -152,7 +152,7 @@ def find_dataset(trained: Trained, dataset: str | None) -> str:
     return name
 
 
-def largest_classes(samples: Sequence[Sample], num_classes: int, count: int) -> list[int]:
+def largest_classes(samples: Sequence[LabeledImage], num_classes: int, count: int) -> list[int]:
     """The classes with most labelled pixels, at most `count`, in their own order.
 
     Raises:

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-# A region that is smaller than this share of the picture is left out, and counted.
+# A region that is smaller than this share of the image is left out, and counted.
 MIN_SHARE = 0.0005
 
 
-def describe(labels: np.ndarray, classes: list[int]) -> list[dict[str, Any]]:
+def connected_regions(labels: np.ndarray, classes: list[int]) -> list[dict[str, Any]]:
     """List the classes with their shares and the boxes of their connected regions.
 
     Args:
@@ -18,7 +18,7 @@ def describe(labels: np.ndarray, classes: list[int]) -> list[dict[str, Any]]:
     Returns:
         A dict each: "id"; "share" of all pixels in [0, 1]; "regions", the largest first, with "box" [left, top, width,
         height] and "area" in pixels, pixels that touch by an edge or a corner being connected; "small_regions", how
-        many covered less than :data:`MIN_SHARE` of the picture and are left out.
+        many covered less than :data:`MIN_SHARE` of the image and are left out.
     """
     import cv2  # loaded when boxes are asked for, not with the package
 
