@@ -16,13 +16,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
-from icpc_d2.checkpoint import ICPCCheckpointer, WeightsCheckpointer, load_text_encoder
+from icpc_d2.checkpoint import ICPCCheckpointer, load_text_encoder
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.loader import NumberedSampler, TrainingSamples, build_sampler, build_train_loader
-from icpc_d2.engine.hooks.build import add_guards
-from icpc_d2.engine.hooks.evaluation import BestCheckpointer
+from icpc_d2.engine.hooks.build import build_hooks, build_step_hooks
 from icpc_d2.engine.hooks.non_finite import StepSkippedError
-from icpc_d2.engine.hooks.records import add_monitors
 from icpc_d2.engine.hooks.stopping import Batches, StopOnSignal
 from icpc_d2.engine.parallel import distribute, prepare, share_buffers
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
@@ -58,25 +56,12 @@ class Trainer(DefaultTrainer):
         self.start_iter = 0
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
+        self._trainer.register_hooks(build_step_hooks(cfg, self.model))
         self.register_hooks(self.build_hooks())
 
     def build_hooks(self) -> list[HookBase | None]:
-        """Detectron2's hooks, the best checkpoint after each evaluation, and what makes the training survive."""
-        hooks = super().build_hooks()
-        if comm.is_main_process() and self.cfg.SOLVER.BEST_METRIC and self.cfg.DATASETS.TEST:
-            metric = self.cfg.SOLVER.BEST_METRIC
-            if len(self.cfg.DATASETS.TEST) > 1:
-                # Detectron2 puts the data set's name first when there are several; the first one decides.
-                metric = f"{self.cfg.DATASETS.TEST[0]}/{metric}"
-            checkpointer = WeightsCheckpointer(
-                self.checkpointer.model, self.cfg.OUTPUT_DIR, class_names=self.cfg.MODEL.CLASS_NAMES
-            )
-            # Between evaluation and the writers, which come last.
-            hooks.insert(-1, BestCheckpointer(self.cfg.TEST.EVAL_PERIOD, checkpointer, metric))
-        add_guards(self.cfg, self, self._stop, hooks)
-        if comm.is_main_process():
-            add_monitors(self.cfg, self, hooks)
-        return hooks
+        """Build the hooks of the training, see :func:`icpc_d2.engine.hooks.build.build_hooks`."""
+        return build_hooks(self.cfg, self, super().build_hooks(), self._stop)
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Detectron2's, after loading the text encoder where it has weights of its own; data go on where they were.

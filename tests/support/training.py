@@ -15,8 +15,8 @@ from torch import Tensor
 
 from icpc_d2.config import get_config_file
 from icpc_d2.engine import Trainer, setup
-from icpc_d2.engine.hooks.records import FirstPage
-from icpc_d2.engine.hooks.validation_images import ValidationPictures
+from icpc_d2.engine.hooks.model_summary import ModelSummary
+from icpc_d2.engine.hooks.validation_images import ValidationImages
 from tests.support.results import read_results
 
 CLASSES = 3
@@ -72,7 +72,7 @@ def make_trainer(data: Path, output: Path, *, resume: bool = False, **overrides:
     trainer.resume_or_load(resume=resume)
     trainer._trainer.register_hooks([Trace(output)])
     # They look on, and take half of the time of so short a training.
-    trainer._hooks = [hook for hook in trainer._hooks if not isinstance(hook, FirstPage | ValidationPictures)]
+    trainer._hooks = [hook for hook in trainer._hooks if not isinstance(hook, ModelSummary | ValidationImages)]
     return trainer
 
 

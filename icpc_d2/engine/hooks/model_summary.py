@@ -1,18 +1,45 @@
-"""The first page of a training's log: which parameters learn how fast, and what an image costs."""
+"""The model as a training's log shows it first: which parameters learn how fast, and what an image costs."""
 
-import copy
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from detectron2.config import CfgNode
+from detectron2.engine import HookBase
+from detectron2.modeling import build_model
 from tabulate import tabulate
 from torch import nn
 
 from icpc_d2.analysis.macs import count_macs, meta_image
 from icpc_d2.engine.solver import is_image_backbone
 
+logger = logging.getLogger(__name__)
+
 BACKBONE, OTHERS, ALL = "image backbone", "all other parts", "all parts"
+
+
+class ModelSummary(HookBase):
+    """Logs the parameter groups, and the cost of a training image, when training starts."""
+
+    def __init__(self, cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """
+        Args:
+            cfg: of the training.
+            model: not wrapped for several processes.
+        """
+        self._cfg, self._model, self._optimizer = cfg, model, optimizer
+
+    def before_train(self) -> None:
+        """Log both tables."""
+        groups = parameter_groups(self._model, self._optimizer)
+        logger.info(f"Parameters and their highest learning rates:\n{groups_table(self._model, groups)}")
+        crop, short_side = self._cfg.INPUT.CROP, self._cfg.INPUT.MIN_SIZE_TRAIN[0]
+        height, width = crop.SIZE if crop.ENABLED else (short_side, short_side)
+        macs = count_parts(build_meta_model(self._cfg), height, width)
+        if macs:
+            logger.info(f"Cost of the forward pass of one image of {height} x {width} pixels:\n{cost_table(macs)}")
 
 
 class Group(NamedTuple):
@@ -48,7 +75,7 @@ def parameter_groups(model: nn.Module, optimizer: torch.optim.Optimizer) -> list
 
 
 def groups_table(model: nn.Module, groups: list[Group]) -> str:
-    """A row for each group, the largest first, and one for what is frozen."""
+    """Format a row for each group, the largest first, and one for what is frozen."""
     rows = [
         [group.parts, group.tensors, f"{group.numbers:,}", f"{group.highest_rate:g}", f"{group.weight_decay:g}"]
         for group in sorted(groups, key=lambda group: -group.numbers)
@@ -62,12 +89,15 @@ def groups_table(model: nn.Module, groups: list[Group]) -> str:
 
 
 def count_parts(model: nn.Module, height: int, width: int) -> Counter[str]:
-    """Multiply-adds of the forward pass of one training image, by part of the model; nothing is computed.
+    """Count the multiply-adds of the forward pass of one training image, by part of the model; nothing is computed.
+
+    Args:
+        model: on the meta device.
+        height, width: of the image in pixels, which is padded as the model pads.
 
     Returns:
         Empty for a model that has neither ``predict`` nor a backbone and a ``sem_seg_head``.
     """
-    model = meta_copy(model).eval()
     divisor = max(1, getattr(getattr(model, "backbone", None), "size_divisibility", 1))
     image = meta_image(height + -height % divisor, width + -width % divisor)
     parts = dict(model.named_children())
@@ -78,18 +108,17 @@ def count_parts(model: nn.Module, height: int, width: int) -> Counter[str]:
     return Counter()
 
 
-def meta_copy(model: nn.Module) -> nn.Module:
-    """A copy whose parameters and buffers have shapes and nothing else."""
-    tensors = [*model.parameters(), *model.buffers()]
-    # What the copy would clone is told beforehand to be cloned already.
-    memo = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
-    for parameter in model.parameters():
-        memo[id(parameter)] = nn.Parameter(memo[id(parameter)], parameter.requires_grad)
-    return copy.deepcopy(model, memo)
+def build_meta_model(cfg: CfgNode) -> nn.Module:
+    """Build the model of a config with shapes alone, in eval mode."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        return build_model(cfg).eval()
 
 
 def cost_table(macs: Mapping[str, int]) -> str:
-    """A row for each part that costs something, in GMACs, and their sum."""
+    """Format a row for each part that costs something, in GMACs, and their sum."""
     rows = [[name or "elsewhere", f"{count / 1e9:.3f}"] for name, count in macs.items() if count]
     rows.append(["total", f"{sum(macs.values()) / 1e9:.3f}"])
     return tabulate(rows, ["part", "GMACs"], colalign=("left", "right"), disable_numparse=True)

@@ -1,4 +1,4 @@
-"""Pictures of what a model answers, in TensorBoard, while it is trained."""
+"""Images of a model's predictions, in TensorBoard, while it is trained."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,10 +17,10 @@ from icpc_d2.evaluation.image_writer import spread
 from icpc_d2.modeling.open_vocabulary import answer
 from icpc_d2.visualization import Palette, comparison
 
-NUM_PICTURES = 4
+NUM_IMAGES = 4
 
 
-class ValidationPictures(HookBase):
+class ValidationImages(HookBase):
     """Draws image | label | prediction | A of a few samples, always the same ones, at each evaluation."""
 
     def __init__(self, cfg: CfgNode, model: nn.Module, dataset: str) -> None:
@@ -36,7 +36,7 @@ class ValidationPictures(HookBase):
 
     def before_train(self) -> None:
         """Choose the samples."""
-        self._samples = spread(DatasetCatalog.get(self._dataset), NUM_PICTURES)
+        self._samples = spread(DatasetCatalog.get(self._dataset), NUM_IMAGES)
         self._mapper = SemSegDatasetMapper(self._cfg, False)
 
     def after_step(self) -> None:
@@ -53,9 +53,9 @@ class ValidationPictures(HookBase):
     def _draw(self) -> None:
         with inference_context(self._model), torch.no_grad():
             for index, sample in enumerate(self._samples):
-                self.trainer.storage.put_image(f"validation/{index}", self._picture(sample).transpose(2, 0, 1))
+                self.trainer.storage.put_image(f"validation/{index}", self._panels(sample).transpose(2, 0, 1))
 
-    def _picture(self, sample: Mapping[str, str]) -> np.ndarray:
+    def _panels(self, sample: Mapping[str, str]) -> np.ndarray:
         metadata = MetadataCatalog.get(self._dataset)
         label = read_label(sample["sem_seg_file_name"], colors=metadata.get("label_colors"))
         inputs = self._mapper({"file_name": sample["file_name"]})

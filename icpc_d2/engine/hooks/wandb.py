@@ -1,7 +1,6 @@
 """A training as a run of Weights & Biases, through its own library."""
 
 import os
-from types import ModuleType
 
 import yaml
 from detectron2.config import CfgNode
@@ -19,7 +18,14 @@ class WandbRun(HookBase):
         Raises:
             ImportError: the library is not installed; says how to.
         """
-        self._wandb = import_wandb()
+        try:
+            import wandb
+        except ImportError as error:
+            raise ImportError(
+                "WANDB.PROJECT is set, which needs Weights & Biases' library: python -m pip install wandb. "
+                "TensorBoard shows the same without it."
+            ) from error
+        self._wandb = wandb
         self._cfg = cfg
         self._run = None
 
@@ -37,19 +43,3 @@ class WandbRun(HookBase):
         """End the run."""
         if self._run is not None:
             self._run.finish()
-
-
-def import_wandb() -> ModuleType:
-    """Return the library.
-
-    Raises:
-        ImportError: it is not installed; says how to.
-    """
-    try:
-        import wandb
-    except ImportError as error:
-        raise ImportError(
-            "WANDB.PROJECT is set, which needs Weights & Biases' library: python -m pip install wandb. "
-            "TensorBoard shows the same without it."
-        ) from error
-    return wandb

@@ -1,5 +1,6 @@
 """The folder that a training writes to: writable, its own, and without the traces of what is done again."""
 
+import fcntl
 import json
 import logging
 import os
@@ -66,10 +67,6 @@ class OutputFolder:
         Raises:
             BlockingIOError: another process trains into this folder.
         """
-        try:
-            import fcntl  # not on Windows
-        except ImportError:
-            return
         self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             # Not flock, which the workers of a loader would hold on to when this process is killed.
