@@ -1,4 +1,4 @@
-"""The data side: data sets by name, label and image reading, augmentation, and the mapper that joins them.
+"""The data side: data sets by name, reading of images and label maps, augmentation, and the mapper that joins them.
 
 Importing this package registers every data set of :data:`icpc_d2.data.datasets.DATASETS` with Detectron2.
 """

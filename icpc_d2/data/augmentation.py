@@ -22,7 +22,7 @@ class ResizeTransform(T.ResizeTransform):
     """
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        """(h, w) -> (new_h, new_w), of the same type."""
+        """Resize a label map: (h, w) -> (new_h, new_w), of the same type."""
         known = segmentation if segmentation.dtype == np.uint8 else segmentation.astype(np.int32)  # to Pillow
         resized = np.asarray(Image.fromarray(known).resize((self.new_w, self.new_h), Image.NEAREST))
         return resized.astype(segmentation.dtype, copy=False)
@@ -39,8 +39,7 @@ class RandomScale(T.Augmentation):
         """
         Args:
             scale_range: lowest and highest r.
-            short_side: pixels at r = 1.
-            max_long_side: pixels at r = 1.
+            short_side, max_long_side: pixels at r = 1.
         """
         super().__init__()
         self._init(locals())
@@ -70,7 +69,7 @@ class RandomCrop(T.RandomCrop):
         self._init(locals())
 
     def get_transform(self, image: np.ndarray, sem_seg: np.ndarray | None = None) -> Transform:
-        """Draw a crop; without a label map, any."""
+        """Draw a crop; without a label map, any one will do."""
         for _ in range(1 if sem_seg is None or self.max_class_area >= 1 else MAX_CROPS):
             crop = super().get_transform(image)
             if sem_seg is None or self._is_mixed(crop.apply_segmentation(sem_seg)):
@@ -97,15 +96,15 @@ class PadTransform(Transform):
         self._set_attributes(locals())
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:
-        """(h, w, 3) -> (H, W, 3)."""
+        """Pad an image: (h, w, 3) -> (H, W, 3)."""
         return self._pad(img, np.round(self.pixel))
 
     def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        """(h, w) -> (H, W)."""
+        """Pad a label map: (h, w) -> (H, W)."""
         return self._pad(segmentation, self.label)
 
     def apply_coords(self, coords: np.ndarray) -> np.ndarray:
-        """Coordinates stay: nothing is added at the left or at the top."""
+        """Return the coordinates as they are: nothing is added at the left or at the top."""
         return coords
 
     def _pad(self, array: np.ndarray, value: np.ndarray | int) -> np.ndarray:
@@ -131,13 +130,12 @@ def training_augmentations(
     pad_pixel: Sequence[float],
     ignore_label: int,
 ) -> list[T.Augmentation | Transform]:
-    """The paper's recipe, in the order in which mmsegmentation applies it.
+    """Build the paper's recipe, in the order in which mmsegmentation applies it.
 
     Args:
         scale_range, short_side, max_long_side: see :class:`RandomScale`.
         crop_size: (height, width) of the crop, to which smaller images are padded; None: neither crop nor padding.
-        max_class_area: a crop is drawn again (up to ten times) while one class covers more than this share of its
-            labelled pixels; 1: any crop will do.
+        max_class_area: see :class:`RandomCrop`.
         flip: "horizontal", "vertical" or "none".
         color_distortion: brightness, contrast, saturation and hue at random.
         image_format: "RGB" or "BGR", for the distortion.
@@ -160,5 +158,5 @@ def training_augmentations(
 
 
 def evaluation_augmentations(*, short_side: int, max_long_side: int) -> list[T.Augmentation]:
-    """Resize the short side, bounded by the long one; nothing when `short_side` is 0."""
+    """Build the resize to a short side, bounded by the long one; nothing when `short_side` is 0."""
     return [T.ResizeShortestEdge(short_side, max_long_side)] if short_side else []

@@ -3,16 +3,18 @@
 One class a line, in the order of the training ids: ``name | r g b | other name | id``. Only the name is needed.
 
 - ``name`` is what the prompts say: plain English, unique.
-- ``r g b`` is the display colour, 0..255. Label pictures in colour are read by it.
+- ``r g b`` is the display colour, 0..255. Label maps in colour are read by it.
 - ``other name`` is what the data set or Detectron2 calls the class, where that differs; reports use it.
 - ``id`` is what the data set's own label files call it; where it is not given, the training id.
 
-A line ``ignore | r g b`` is no class: it is the colour of ignored pixels in label pictures in colour.
+A line ``ignore | r g b`` is no class: it is the colour of ignored pixels in label maps in colour.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,7 +32,7 @@ class ClassList:
         names: names as reports show them, unique.
         colors: (r, g, b) of each class, 0..255; empty when the file gives none.
         ids: id of each class in the data set's own label files.
-        ignore_color: colour of ignored pixels in label pictures in colour; None: there is none.
+        ignore_color: colour of ignored pixels in label maps in colour; None: there is none.
     """
 
     prompt_names: list[str]
@@ -43,7 +45,7 @@ class ClassList:
         return len(self.names)
 
     def color_table(self, ignore_label: int) -> dict[Color, int]:
-        """Colour -> training id, for label pictures in colour; empty without colours.
+        """Return colour -> training id, for label maps in colour; empty without colours.
 
         Raises:
             ValueError: two classes have one colour.
@@ -53,13 +55,12 @@ class ClassList:
             rows.append((self.ignore_color, ignore_label))
         table = dict(rows)
         if len(table) < len(rows):
-            twice = sorted(color for color, count in Counter(color for color, _ in rows).items() if count > 1)
-            raise ValueError(f"label pictures in colour need one colour for each class, found more than once: {twice}.")
+            twice = _repeated(color for color, _ in rows)
+            raise ValueError(f"label maps in colour need one colour for each class, found more than once: {twice}.")
         return table
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
     prompt_name: str
     color: Color | None
     other: str
@@ -89,18 +90,16 @@ def read_class_list(name: str | Path) -> ClassList:
     rows = [row for row in rows if row.prompt_name != IGNORE]
     if not rows:
         raise ValueError(f"{path}: found no class, wanted one a line.")
-    names = [row.other or row.prompt_name for row in rows]
+    prompt_names, names = [row.prompt_name for row in rows], [row.other or row.prompt_name for row in rows]
     ids = [row.id for row in rows if row.id is not None]
     colors = [row.color for row in rows if row.color is not None]
-    check_unique(path, "class names", [row.prompt_name for row in rows])
+    check_unique(path, "class names", prompt_names)
     check_unique(path, "other names", names)
     check_unique(path, "ids", ids)
     for what, values in (("a colour", colors), ("an id", ids)):
         if len(values) not in (0, len(rows)):
             raise ValueError(f"{path}: {len(values)} of {len(rows)} classes have {what}; give all of them one or none.")
-    return ClassList(
-        [row.prompt_name for row in rows], names, colors, ids or list(range(len(rows))), ignore_color=ignore_color
-    )
+    return ClassList(prompt_names, names, colors, ids or list(range(len(rows))), ignore_color)
 
 
 def _parse(line: str, where: str) -> _Row:
@@ -118,6 +117,9 @@ def check_unique(path: Path, what: str, values: list) -> None:
     Raises:
         ValueError: names the file, what the values are, and those that are repeated.
     """
-    repeated = sorted(value for value, count in Counter(values).items() if count > 1)
-    if repeated:
+    if repeated := _repeated(values):
         raise ValueError(f"{path}: {what} must be unique, found more than once: {', '.join(map(str, repeated))}.")
+
+
+def _repeated(values: Iterable) -> list:
+    return sorted(value for value, count in Counter(values).items() if count > 1)

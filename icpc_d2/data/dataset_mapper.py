@@ -1,4 +1,4 @@
-"""From a dataset dict (two file names) to the model's input (two tensors)."""
+"""The mapper from a dataset dict (two file names) to the model's input (two tensors)."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class SemSegDatasetMapper:
-    """Reads a picture and its label map, augments both, and returns tensors.
+    """Reads an image and its label map, augments both, and returns tensors.
 
     Detectron2's ``DatasetMapper`` does not serve: it reads labels as 8-bit grey and pads them with 255 whatever the
     data set ignores.
@@ -54,17 +54,15 @@ class SemSegDatasetMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
-        """Arguments of the constructor from the config and from the metadata of its training sets."""
+        """Return the constructor's arguments by the config and by the metadata of its training sets."""
         args: dict[str, Any] = {"is_train": is_train, "image_format": cfg.INPUT.FORMAT}
         if not is_train:
-            # Multi-scale testing resizes from the picture as it is.
+            # Multi-scale testing resizes from the image as it is.
             short_side = 0 if cfg.TEST.AUG.ENABLED else cfg.INPUT.MIN_SIZE_TEST
-            args["augmentations"] = evaluation_augmentations(
-                short_side=short_side, max_long_side=cfg.INPUT.MAX_SIZE_TEST
-            )
-            return args
-        args |= _labels_of(cfg.DATASETS.TRAIN)
-        args["augmentations"] = training_augmentations(
+            augmentations = evaluation_augmentations(short_side=short_side, max_long_side=cfg.INPUT.MAX_SIZE_TEST)
+            return args | {"augmentations": augmentations}
+        args |= _label_arguments(cfg.DATASETS.TRAIN)
+        augmentations = training_augmentations(
             scale_range=cfg.INPUT.SCALE_RANGE,
             short_side=cfg.INPUT.MIN_SIZE_TRAIN[0],
             max_long_side=cfg.INPUT.MAX_SIZE_TRAIN,
@@ -76,7 +74,7 @@ class SemSegDatasetMapper:
             pad_pixel=cfg.MODEL.PIXEL_MEAN,
             ignore_label=args["ignore_label"],
         )
-        return args
+        return args | {"augmentations": augmentations}
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
         """
@@ -84,11 +82,11 @@ class SemSegDatasetMapper:
             dataset_dict: "file_name" and, for training, "sem_seg_file_name"; other keys are passed on.
 
         Returns:
-            The same dict (a copy) with "image", (3, h, w) uint8; "height" and "width" of the picture on disk; and for
+            The same dict (a copy) with "image", (3, h, w) uint8; "height" and "width" of the image on disk; and for
             training "sem_seg", (h, w) int64.
 
         Raises:
-            BadFileError: an unreadable file, a label map of another size than the picture, an id out of range.
+            BadFileError: an unreadable file, a label map of another size than the image, an id out of range.
         """
         image = read_image(dataset_dict["file_name"], self.image_format)
         output = {**dataset_dict, "height": image.shape[0], "width": image.shape[1]}
@@ -101,7 +99,7 @@ class SemSegDatasetMapper:
         return output
 
     def _read_label(self, dataset_dict: dict[str, Any], image_size: tuple[int, ...]) -> np.ndarray:
-        """The label map, (H, W) uint8 or int32, checked against the picture's size and the class ids."""
+        """Read a label map, (H, W) uint8 or int32, and check it against the image's size and the class ids."""
         file_name = dataset_dict["sem_seg_file_name"]
         label = read_label(file_name, None, self.label_colors)
         if label.shape != image_size:
@@ -109,20 +107,19 @@ class SemSegDatasetMapper:
                 f"{file_name}: found a label map of {label.shape[0]} x {label.shape[1]} (height x width), wanted "
                 f"{image_size[0]} x {image_size[1]} as {dataset_dict['file_name']}."
             )
-        if self.num_classes:
-            wrong = label[((label < 0) | (label >= self.num_classes)) & (label != self.ignore_label)]
-            if wrong.size:
-                raise BadFileError(
-                    f"{file_name}: found the ids {np.unique(wrong)[:10].tolist()} in {wrong.size} pixels, wanted "
-                    f"0..{self.num_classes - 1} or {self.ignore_label} (ignore). Was the data set prepared?"
-                )
+        wrong = label[((label < 0) | (label >= self.num_classes)) & (label != self.ignore_label)]
+        if self.num_classes and wrong.size:
+            raise BadFileError(
+                f"{file_name}: found the ids {np.unique(wrong)[:10].tolist()} in {wrong.size} pixels, wanted "
+                f"0..{self.num_classes - 1} or {self.ignore_label} (ignore). Was the data set prepared?"
+            )
         # Small types are augmented faster; until here, ids that do not fit into them must be seen as they are.
         fits = self.num_classes and max(self.num_classes - 1, self.ignore_label) <= 255
         return label.astype(np.uint8 if fits else np.int32)
 
 
-def _labels_of(dataset_names: Sequence[str]) -> dict[str, Any]:
-    """What all training sets share about their labels, as arguments of the mapper.
+def _label_arguments(dataset_names: Sequence[str]) -> dict[str, Any]:
+    """Return what all training sets say about their labels, as arguments of the mapper.
 
     Raises:
         ValueError: they differ.

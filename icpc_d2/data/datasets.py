@@ -8,26 +8,26 @@ import os
 
 from icpc_d2.data.class_list import ignore_label_of
 from icpc_d2.data.registration import SemSegDataset, register_dataset
+from icpc_d2.data.scenes.dataset import FOLDER as SCENES
 from icpc_d2.data.scenes.dataset import make_scenes
 
-TRAIN_VAL = {"train": "train", "val": "val"}
 PREPARE = "icpc prepare "
+ADE20K_SPLITS = {"train": "training", "val": "validation"}
 
 DATASETS = (
     SemSegDataset(
         name="ade20k_sem_seg_{}",
         classes="ade20k_150",
-        images="ADEChallengeData2016/images/{}",
-        labels="ADEChallengeData2016/annotations_detectron2/{}",
-        splits={"train": "training", "val": "validation"},
+        folder="ADEChallengeData2016",
+        images="images/{}",
+        splits=ADE20K_SPLITS,
         prepare=PREPARE + "ade20k",
     ),
     SemSegDataset(
         name="ade20k_full_sem_seg_{}",
         classes="ade20k_full_847",
-        images="ADE20K_2021_17_01/images_detectron2/{}",
-        labels="ADE20K_2021_17_01/annotations_detectron2/{}",
-        splits={"train": "training", "val": "validation"},
+        folder="ADE20K_2021_17_01",
+        splits=ADE20K_SPLITS,
         label_ext="tif",
         ignore_label=ignore_label_of(847),
         prepare=PREPARE + "ade20k_full",
@@ -35,48 +35,38 @@ DATASETS = (
     SemSegDataset(
         name="coco_2017_{}_stuff_10k_sem_seg",
         classes="coco_stuff_171",
-        images="coco/coco_stuff_10k/images_detectron2/{}",
-        labels="coco/coco_stuff_10k/annotations_detectron2/{}",
+        folder="coco/coco_stuff_10k",
         splits={"train": "train", "test": "test"},
         prepare=PREPARE + "coco_stuff_10k",
     ),
     SemSegDataset(
         name="coco_2017_{}_stuff_sem_seg",
         classes="coco_stuff_171",
-        images="cocostuff164k/images/{}",
-        labels="cocostuff164k/annotations_detectron2/{}",
+        folder="cocostuff164k",
+        images="images/{}",
         splits={"train": "train2017", "val": "val2017"},
         prepare=PREPARE + "coco_stuff_164k",
     ),
     *(
         SemSegDataset(
-            name=f"voc_2012_{count}_sem_seg_{{}}",
-            classes=f"voc_2012_{count}",
-            images="VOCdevkit/VOC2012/images_detectron2/{}",
-            labels=f"VOCdevkit/VOC2012/annotations_{count}_detectron2/{{}}",
-            splits=TRAIN_VAL,
-            prepare=PREPARE + "voc",
+            name=f"{name}_{count}_sem_seg_{{}}",
+            classes=f"{name}_{count}",
+            folder=f"VOCdevkit/{year}",
+            labels=f"annotations_{count}_detectron2/{{}}",
+            prepare=PREPARE + tool,
         )
-        for count in (21, 20)
-    ),
-    *(
-        SemSegDataset(
-            name=f"pascal_context_{count}_sem_seg_{{}}",
-            classes=f"pascal_context_{count}",
-            images="VOCdevkit/VOC2010/images_detectron2/{}",
-            labels=f"VOCdevkit/VOC2010/annotations_{count}_detectron2/{{}}",
-            splits=TRAIN_VAL,
-            prepare=PREPARE + "pascal_context",
+        for name, count, year, tool in (
+            ("voc_2012", 21, "VOC2012", "voc"),
+            ("voc_2012", 20, "VOC2012", "voc"),
+            ("pascal_context", 59, "VOC2010", "pascal_context"),
+            ("pascal_context", 60, "VOC2010", "pascal_context"),
         )
-        for count in (59, 60)
     ),
     # Detectron2's own cityscapes_fine_sem_seg_* need the package cityscapesscripts for files and evaluation.
     SemSegDataset(
         name="cityscapes_sem_seg_{}",
         classes="cityscapes_19",
-        images="cityscapes/images_detectron2/{}",
-        labels="cityscapes/annotations_detectron2/{}",
-        splits=TRAIN_VAL,
+        folder="cityscapes",
         image_ext="png",
         prepare=PREPARE + "cityscapes",
     ),
@@ -84,9 +74,9 @@ DATASETS = (
         SemSegDataset(
             name=f"isaid{kind}_sem_seg_{{}}",
             classes="isaid_16",
-            images=f"iSAID/images{kind}_detectron2/{{}}",
-            labels=f"iSAID/annotations{kind}_detectron2/{{}}",
-            splits=TRAIN_VAL,
+            folder="iSAID",
+            images=f"images{kind}_detectron2/{{}}",
+            labels=f"annotations{kind}_detectron2/{{}}",
             image_ext="png",
             prepare=PREPARE + f"isaid{tiles}",
         )
@@ -95,25 +85,19 @@ DATASETS = (
     SemSegDataset(
         name="camvid_sem_seg_{}",
         classes="camvid_11",
-        images="camvid_detectron2/images/{}",
-        labels="camvid_detectron2/annotations/{}",
-        splits={**TRAIN_VAL, "test": "test"},
+        folder="camvid_detectron2",
+        images="images/{}",
+        labels="annotations/{}",
+        splits={"train": "train", "val": "val", "test": "test"},
         image_ext="png",
         prepare=PREPARE + "camvid",
     ),
-    SemSegDataset(
-        name="scenes_sem_seg_{}",
-        classes="scenes_10",
-        images="scenes_v2/images/{}",
-        labels="scenes_v2/annotations/{}",
-        splits=TRAIN_VAL,
-        generate=make_scenes,
-    ),
+    SemSegDataset("scenes_sem_seg_{}", "scenes_10", SCENES, "images/{}", "annotations/{}", generate=make_scenes),
 )
 
 
 def datasets_root() -> str:
-    """The folder of all data sets: ``DETECTRON2_DATASETS``, default ``datasets``."""
+    """Return the folder of all data sets: ``DETECTRON2_DATASETS``, default ``datasets``."""
     return os.path.expanduser(os.getenv("DETECTRON2_DATASETS", "datasets"))
 
 

@@ -1,8 +1,8 @@
-"""The user's own data: a folder with pictures, label maps and ``classes.txt`` is a data set, without any Python.
+"""The user's own data: a folder with images, label maps and ``classes.txt`` is a data set, without any Python.
 
     mine/
       classes.txt            one class a line, see icpc_d2.data.class_list
-      images/{train,val}/    pictures of any kind
+      images/{train,val}/    images of any kind
       labels/{train,val}/    label maps with the same stems: ids 0..K-1 (255, or with more than 255 classes 65535, is
                              ignored), or colours, if classes.txt says which
 
@@ -10,7 +10,6 @@ In a config the split ``train`` is called ``folder:path/to/mine/train``.
 """
 
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -70,31 +69,30 @@ def load_folder(images: Path, labels: Path) -> list[dict[str, str]]:
     Raises:
         ValueError: there is no pair, or two files of a folder have the same stem.
     """
-    pictures, label_maps = files_by_stem(images), files_by_stem(labels)
-    for files in (pictures, label_maps):
-        twice = [paths for paths in files.values() if len(paths) > 1]
-        if twice:
+    image_files, label_files = files_by_stem(images), files_by_stem(labels)
+    for files in (image_files, label_files):
+        if twice := [paths for paths in files.values() if len(paths) > 1]:
             raise ValueError(f"files with the same stem: {', '.join(map(str, twice[0]))}; a label map belongs to one.")
-    stems = sorted(pictures.keys() & label_maps.keys())
+    stems = sorted(image_files.keys() & label_files.keys())
     if not stems:
         raise ValueError(
-            f"found {len(pictures)} pictures in {images} and {len(label_maps)} label maps in {labels}, and no picture "
+            f"found {len(image_files)} images in {images} and {len(label_files)} label maps in {labels}, and no image "
             "has a label map of the same name (without ending)."
         )
     for what, other, alone in (
-        ("pictures", "label map", pictures.keys() - label_maps.keys()),
-        ("label maps", "picture", label_maps.keys() - pictures.keys()),
+        ("images", "label map", image_files.keys() - label_files.keys()),
+        ("label maps", "image", label_files.keys() - image_files.keys()),
     ):
         if alone:
             names = ", ".join(sorted(alone)[:NAMED_FILES])
             logger.warning("%s: %d %s without a %s are left out: %s.", images, len(alone), what, other, names)
-    return [{"file_name": str(pictures[stem][0]), "sem_seg_file_name": str(label_maps[stem][0])} for stem in stems]
+    return [{"file_name": str(image_files[stem][0]), "sem_seg_file_name": str(label_files[stem][0])} for stem in stems]
 
 
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """The picture files of a folder by their names without ending; hidden files and those of other kinds are none."""
+    """Return a folder's image files by their names without ending, but for hidden files and those of other kinds."""
     files: dict[str, list[Path]] = {}
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        if not entry.name.startswith(".") and entry.name.lower().endswith(ENDINGS):
-            files.setdefault(Path(entry.name).stem, []).append(Path(entry.path))
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if not path.name.startswith(".") and path.name.lower().endswith(ENDINGS):
+            files.setdefault(path.stem, []).append(path)
     return files

@@ -26,7 +26,7 @@ MAX_SKIPS = 20
 
 
 def build_sampler(name: str, size: int, seed: int, subset_ratio: float = 1.0) -> Sampler:
-    """Detectron2's endless sampler of this name, which deals the same indices to any number of processes.
+    """Build Detectron2's endless sampler of this name, which deals the same indices to any number of processes.
 
     Args:
         size: number of samples.
@@ -45,10 +45,10 @@ def build_sampler(name: str, size: int, seed: int, subset_ratio: float = 1.0) ->
 
 
 class NumberedSampler(Sampler):
-    """Numbers the draws of one process: (index of the sample, number of the draw in the whole training).
+    """A sampler that numbers the draws of one process: (index of the sample, number of the draw in the training).
 
     Attributes:
-        start: number of this process's draws that are left out, which an earlier run has seen.
+        start: how many of this process's draws are left out, because an earlier run has seen them.
     """
 
     def __init__(self, sampler: Iterable[int], rank: int = 0, world_size: int = 1, start: int = 0) -> None:
@@ -66,7 +66,7 @@ class NumberedSampler(Sampler):
 
 
 class TrainingSamples(Dataset):
-    """Maps draws to the model's input, and adds a "seed" for what the model draws from it."""
+    """The model's input for each draw, with a "seed" for what the model draws from it."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class TrainingSamples(Dataset):
     ) -> None:
         """
         Args:
-            dataset_dicts: Detectron2's, a picture each.
+            dataset_dicts: Detectron2's, an image each.
             mapper: turns one of them into the model's input.
             on_bad_file: "raise", or "skip" to draw another sample instead, which is counted and logged.
 
@@ -91,7 +91,7 @@ class TrainingSamples(Dataset):
 
     @property
     def num_skipped(self) -> int:
-        """NumberedSampler that hit a bad file so far, of this process and its workers."""
+        """Return how many draws hit a bad file so far, in this process and its workers."""
         return self._num_skipped.value
 
     def __len__(self) -> int:
@@ -104,17 +104,15 @@ class TrainingSamples(Dataset):
         """
         index, number = draw
         with seeded(self._seed, number):
-            for _ in range(MAX_SKIPS if self._skip else 1):
+            for _ in range(MAX_SKIPS):
                 try:
                     return {**self._mapper(self._dicts[index]), "seed": int(np.random.randint(2**31 - 1))}
                 except BadFileError as error:
-                    last = error
-                    if self._skip:
-                        self._count(error)
-                        index = int(np.random.randint(len(self._dicts)))
-        if self._skip:
-            raise BadFileError(f"{MAX_SKIPS} bad files in a row, the last one is {last}") from last
-        raise last
+                    if not self._skip:
+                        raise
+                    self._count(error)
+                    last, index = error, int(np.random.randint(len(self._dicts)))
+        raise BadFileError(f"{MAX_SKIPS} bad files in a row, the last one is {last}") from last
 
     def _count(self, error: BadFileError) -> None:
         with self._num_skipped.get_lock():
@@ -141,7 +139,7 @@ def build_train_loader(
 
 @contextmanager
 def seeded(*seed: int) -> Iterator[None]:
-    """Seed numpy's and Python's global generators, which Detectron2's augmentations draw from; restored afterwards."""
+    """Seed numpy's and Python's global generators, which Detectron2's augmentations draw from, and restore them."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
     words = np.random.SeedSequence(seed).generate_state(2)
     np.random.seed(words[0])

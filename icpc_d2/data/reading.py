@@ -1,4 +1,4 @@
-"""Reading pictures and label maps as they really are on people's disks.
+"""Images and label maps, read as they really are on people's disks.
 
 Detectron2's own mapper reads labels as 8-bit grey: palette PNGs become luminance and 16-bit ids are clipped to 255.
 """
@@ -18,7 +18,7 @@ class BadFileError(ValueError):
 
 
 def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
-    """Read a picture of any kind (grey, palette, alpha, CMYK, 16-bit), turned upright by its EXIF orientation.
+    """Read an image of any kind (grey, palette, alpha, CMYK, 16-bit), turned upright by its EXIF orientation.
 
     Args:
         image_format: "RGB" or "BGR".
@@ -35,7 +35,7 @@ def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
 
 
 def shift_to_8_bit(grey: np.ndarray) -> np.ndarray:
-    """16-bit grey values (H, W) as uint8. PIL would clip them to 255, that is, to white."""
+    """Scale 16-bit grey values (H, W) to uint8. PIL would clip them to 255, that is, to white."""
     return (grey >> 8).clip(0, 255).astype(np.uint8)
 
 
@@ -62,14 +62,14 @@ def read_label(
         label = _ids_of_colors(file_name, label[:, :, :3], colors)
     if label.ndim != 2 or label.dtype.kind not in "biu":
         raise BadFileError(
-            f"{file_name}: found a label picture of shape {label.shape} and type {label.dtype}, wanted (H, W) class "
+            f"{file_name}: found a label map of shape {label.shape} and type {label.dtype}, wanted (H, W) class "
             "ids. Convert colours to ids, or use a folder data set whose classes.txt gives the colour of each class."
         )
     return label if dtype is None else label.astype(dtype)
 
 
 def _ids_of_colors(file_name: str, label: np.ndarray, colors: Mapping[tuple[int, int, int], int]) -> np.ndarray:
-    """(H, W, 3) uint8 -> (H, W) int64."""
+    """Look up the ids of colours: (H, W, 3) uint8 -> (H, W) int64."""
     table = sorted((r << 16 | g << 8 | b, index) for (r, g, b), index in colors.items())
     keys, ids = np.array(table).T
     pixels = label.astype(np.int64) @ (1 << 16, 1 << 8, 1)
@@ -85,7 +85,7 @@ def _ids_of_colors(file_name: str, label: np.ndarray, colors: Mapping[tuple[int,
 
 
 def _mode(file_name: str) -> str:
-    """PIL's mode, from the header alone."""
+    """Return PIL's mode, from the header alone."""
     with _naming(file_name), PathManager.open(file_name, "rb") as file, Image.open(file) as image:
         if image.format == "EPS":
             raise ValueError("PostScript, for which Pillow would start another program")
@@ -103,4 +103,4 @@ def _naming(file_name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # damaged bytes make it raise nearly anything
-        raise BadFileError(f"{file_name}: wanted a readable picture, found: {error or type(error).__name__}") from error
+        raise BadFileError(f"{file_name}: wanted a readable image, found: {error or type(error).__name__}") from error

@@ -1,9 +1,9 @@
-"""From a description of a data set to names in Detectron2's ``DatasetCatalog`` and ``MetadataCatalog``."""
+"""From the description of a data set to names in Detectron2's ``DatasetCatalog`` and ``MetadataCatalog``."""
 
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -16,16 +16,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SemSegDataset:
-    """A data set of pictures and label maps in flat folders, which pair by equal stems.
+    """A data set of images and label maps in flat folders, which pair by equal stems.
 
     Attributes:
-        name: name of its splits in the catalogs, with ``{}`` for the split.
+        name: of its splits in the catalogs, with ``{}`` for the split.
         classes: class list, see :func:`icpc_d2.data.class_list.read_class_list`.
-        images: folder of pictures below the root, with ``{}`` for the split's folder.
+        folder: of the whole data set, below the root of all.
+        images: folder of images in it, with ``{}`` for the split's folder.
         labels: folder of label maps, likewise.
         splits: registered split -> folder.
-        image_ext: ending of the pictures.
-        label_ext: ending of the label maps.
+        image_ext, label_ext: endings of the images and of the label maps.
         ignore_label: label value that is neither trained nor evaluated.
         prepare: command that makes these folders, for the message when they are missing.
         generate: function of the root that makes the data on first use, for sets that are drawn instead of downloaded.
@@ -33,17 +33,23 @@ class SemSegDataset:
 
     name: str
     classes: str
-    images: str
-    labels: str
-    splits: Mapping[str, str]
+    folder: str
+    images: str = "images_detectron2/{}"
+    labels: str = "annotations_detectron2/{}"
+    splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "val": "val"})
     image_ext: str = "jpg"
     label_ext: str = "png"
     ignore_label: int = 255
     prepare: str = ""
     generate: Callable[[str], None] | None = None
 
+    def folders(self, root: str, split: str) -> tuple[str, str]:
+        """Return the folders of the images and of the label maps of a split."""
+        images, labels = (pattern.format(self.splits[split]) for pattern in (self.images, self.labels))
+        return os.path.join(root, self.folder, images), os.path.join(root, self.folder, labels)
+
     def missing(self, folder: str) -> str:
-        """What to do about a folder that is not there."""
+        """Return what to do about a folder that is not there."""
         advice = f"Run `{self.prepare}`" if self.prepare else "Make it"
         return (
             f"{self.name.format('*')}: no folder {folder}. {advice}, "
@@ -58,21 +64,18 @@ def register_dataset(dataset: SemSegDataset, root: str) -> None:
     classes are ours it only gets ``prompt_classes``, else a warning says that it was left alone.
     """
     classes = read_class_list(dataset.classes)
-    for split, folder in dataset.splits.items():
+    for split in dataset.splits:
         name = dataset.name.format(split)
-        image_root = os.path.join(root, dataset.images.format(folder))
-        label_root = os.path.join(root, dataset.labels.format(folder))
         if name in DatasetCatalog.list():
-            _share(name, dataset, classes)
+            _add_prompt_names(name, dataset, classes)
             continue
-        DatasetCatalog.register(name, partial(load_dataset, dataset, root, image_root, label_root))
-        set_metadata(name, classes, image_root, label_root, dataset.ignore_label)
+        DatasetCatalog.register(name, partial(load_dataset, dataset, root, split))
+        set_metadata(name, classes, *dataset.folders(root, split), dataset.ignore_label)
 
 
 def set_metadata(name: str, classes: ClassList, image_root: str, label_root: str, ignore_label: int) -> None:
     """Tell Detectron2, and our own parts, about a data set that was registered."""
-    metadata = MetadataCatalog.get(name)
-    metadata.set(
+    MetadataCatalog.get(name).set(
         stuff_classes=classes.names,
         prompt_classes=classes.prompt_names,
         stuff_dataset_id_to_contiguous_id={original: index for index, original in enumerate(classes.ids)},
@@ -80,12 +83,11 @@ def set_metadata(name: str, classes: ClassList, image_root: str, label_root: str
         sem_seg_root=label_root,
         ignore_label=ignore_label,
         evaluator_type="sem_seg",
+        **({"stuff_colors": classes.colors} if classes.colors else {}),
     )
-    if classes.colors:
-        metadata.set(stuff_colors=classes.colors)
 
 
-def load_dataset(dataset: SemSegDataset, root: str, image_root: str, label_root: str) -> list[dict]:
+def load_dataset(dataset: SemSegDataset, root: str, split: str) -> list[dict]:
     """List the pairs of one split as Detectron2's dataset dicts, generating the data first if it is a generated set.
 
     Raises:
@@ -93,13 +95,14 @@ def load_dataset(dataset: SemSegDataset, root: str, image_root: str, label_root:
     """
     if dataset.generate is not None:
         dataset.generate(root)
+    image_root, label_root = dataset.folders(root, split)
     for folder in (image_root, label_root):
         if not os.path.isdir(folder):
             raise FileNotFoundError(dataset.missing(folder))
     return load_sem_seg(label_root, image_root, gt_ext=dataset.label_ext, image_ext=dataset.image_ext)
 
 
-def _share(name: str, dataset: SemSegDataset, classes: ClassList) -> None:
+def _add_prompt_names(name: str, dataset: SemSegDataset, classes: ClassList) -> None:
     """Add the prompt names to a set that somebody registered before us, if its classes are the same ones."""
     metadata = MetadataCatalog.get(name)
     theirs = metadata.get("stuff_classes", [])
@@ -118,12 +121,12 @@ def _share(name: str, dataset: SemSegDataset, classes: ClassList) -> None:
         )
     elif "prompt_classes" not in metadata.as_dict():
         metadata.set(prompt_classes=classes.prompt_names)
-        DatasetCatalog[name] = partial(_load_shared, DatasetCatalog[name], dataset)
+        DatasetCatalog[name] = partial(_load_prepared, DatasetCatalog[name], dataset)
 
 
-def _load_shared(theirs: Callable[[], list[dict]], dataset: SemSegDataset) -> list[dict]:
-    """Call their function; where its folders are missing, say which command of ours makes them."""
+def _load_prepared(theirs: Callable[[], list[dict]], dataset: SemSegDataset) -> list[dict]:
+    """Call the function of others; where its folders are missing, say which command of ours makes them."""
     try:
         return theirs()
     except FileNotFoundError as error:
-        raise FileNotFoundError(dataset.missing(error.filename or "of these pictures or labels")) from error
+        raise FileNotFoundError(dataset.missing(error.filename or "of these images or labels")) from error

@@ -18,10 +18,10 @@ OTHER = -1
 
 @dataclass(frozen=True)
 class SharedClasses:
-    """What a data set of one vocabulary and a model of another have in common.
+    """The classes that a data set of one vocabulary and a model of another have in common.
 
     Attributes:
-        names: of the n shared classes, by the data set's words and in its order.
+        names: of the n shared classes, as the data set calls them and in its order.
         dataset_ids: (n,) their ids in the data set.
         model_ids: ids of the model's classes that are one of them, ascending.
         of_model: (model's classes,) place in `names` of each of the model's classes, :data:`OTHER` where it has none.
@@ -34,11 +34,11 @@ class SharedClasses:
 
     @property
     def to_dataset(self) -> np.ndarray:
-        """(model's classes,) id in the data set of each of the model's classes, :data:`OTHER` where it has none."""
+        """Return (model's classes,): the id in the data set of each class, :data:`OTHER` where it has none."""
         return np.append(self.dataset_ids, OTHER)[self.of_model]  # OTHER is the last one
 
     def of_dataset(self, size: int, other: int) -> np.ndarray:
-        """(size,) place in `names` of the labels 0..size-1 of the data set, `other` where one has none."""
+        """Return (size,): the place in `names` of the data set's labels 0..size-1, `other` where one has none."""
         table = np.full(size, other, np.int64)
         table[self.dataset_ids] = np.arange(len(self.names))
         return table
@@ -66,8 +66,7 @@ def read_shared_classes(name: str, dataset_classes: Sequence[str], model_classes
         ("data set", [theirs for theirs, _ in pairs], dataset_classes),
         ("model", [ours for _, ours in pairs], model_classes),
     ):
-        unknown = [found for found in wanted if found not in classes]
-        if unknown:
+        if unknown := [found for found in wanted if found not in classes]:
             raise ValueError(f"{path}: the {side} has no classes {unknown}; it has {', '.join(classes)}.")
     check_unique(path, "the model's names", [ours for _, ours in pairs])
     ids = sorted({list(dataset_classes).index(theirs) for theirs, _ in pairs})
@@ -79,7 +78,7 @@ def read_shared_classes(name: str, dataset_classes: Sequence[str], model_classes
 
 
 def _parse(line: str, path: Path) -> tuple[str, str]:
-    """The data set's name and the model's."""
+    """Return the data set's name and the model's."""
     names = [name.strip() for name in line.split("|")]
     if len(names) > 2 or not all(names):
         raise ValueError(f"{path}: found {line!r}, wanted 'name' or 'name of the data set | name of the model'.")

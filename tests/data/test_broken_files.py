@@ -27,12 +27,12 @@ def png(width: int, height: int, pixels: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "wanted a readable picture"),
-        (b"no picture at all", "wanted a readable picture"),
-        (png(0, 5), "wanted a readable picture"),
-        (png(5, 0), "wanted a readable picture"),
-        (png(100_000, 100_000), "wanted a readable picture.*exceeds limit"),
-        (png(8, 8, b"\0"), "wanted a readable picture"),
+        (b"", "wanted a readable image"),
+        (b"no image at all", "wanted a readable image"),
+        (png(0, 5), "wanted a readable image"),
+        (png(5, 0), "wanted a readable image"),
+        (png(100_000, 100_000), "wanted a readable image.*exceeds limit"),
+        (png(8, 8, b"\0"), "wanted a readable image"),
     ],
     ids=["empty", "text", "no width", "no height", "bomb", "too few pixels"],
 )

@@ -20,6 +20,7 @@ def toy(name: str) -> SemSegDataset:
     return SemSegDataset(
         name=name + "_{}",
         classes="camvid_11",
+        folder="",
         images="toy/{}",
         labels="toy_labels/{}",
         splits={"train": "a"},
@@ -117,5 +118,5 @@ def test_missing_data_names_the_folder_and_the_command(tmp_path: Path, forget: C
 
 
 def test_missing_data_of_detectron2s_own_set_names_our_command() -> None:
-    with pytest.raises(FileNotFoundError, match=r"Run `python -m icpc_d2\.tools\.prepare_ade20k`"):
+    with pytest.raises(FileNotFoundError, match="Run `icpc prepare ade20k`"):
         DatasetCatalog.get("ade20k_sem_seg_val")

@@ -100,7 +100,7 @@ def test_what_is_missing_is_named(folder: Path, missing: str) -> None:
 def test_folders_without_pairs_are_refused(folder: Path) -> None:
     (folder / "labels/val/c.png").rename(folder / "labels/val/d.png")
     register_folders([f"folder:{folder}/val"])
-    with pytest.raises(ValueError, match="found 1 pictures in .* and 1 label maps .* no picture has a label map"):
+    with pytest.raises(ValueError, match="found 1 images in .* and 1 label maps .* no image has a label map"):
         DatasetCatalog.get(f"folder:{folder}/val")
 
 

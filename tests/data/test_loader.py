@@ -105,7 +105,7 @@ def test_global_generators_are_left_as_they_were() -> None:
 def damage(dicts: list[dict[str, str]], kind: str, k: int) -> str:
     file = Path(dicts[k]["file_name" if kind == "unreadable" else "sem_seg_file_name"])
     if kind == "unreadable":
-        file.write_bytes(b"no picture")
+        file.write_bytes(b"no image")
     else:
         Image.fromarray(np.full((60, 80) if kind == "range" else (60, 81), 9, np.uint8)).save(file)
     return file.name
@@ -115,7 +115,7 @@ def damage(dicts: list[dict[str, str]], kind: str, k: int) -> str:
 @pytest.mark.parametrize(
     ("kind", "complaint"),
     [
-        ("unreadable", "wanted a readable picture"),
+        ("unreadable", "wanted a readable image"),
         ("range", r"found the ids \[9\] in 4800 pixels, wanted 0\.\.3 or 255"),
         ("size", "found a label map of 60 x 81 .* wanted 60 x 80"),
     ],

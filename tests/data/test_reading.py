@@ -79,5 +79,5 @@ def test_broken_files_are_named(tmp_path: Path, read: object, fault: str) -> Non
         path.write_bytes(path.read_bytes()[:2000])
     elif fault != "missing":
         path.write_text("" if fault == "empty" else "not a picture")
-    with pytest.raises(BadFileError, match=r"broken\.png: wanted a readable picture, found"):
+    with pytest.raises(BadFileError, match=r"broken\.png: wanted a readable image, found"):
         read(str(path))

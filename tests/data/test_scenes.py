@@ -106,8 +106,7 @@ def listing(root: Path) -> list[str]:
 @pytest.mark.usefixtures("few")
 def test_scenes_are_made_on_first_use(tmp_path: Path) -> None:
     (row,) = (row for row in datasets.DATASETS if row.name == "scenes_sem_seg_{}")
-    folders = [tmp_path / row.images.format("val"), tmp_path / row.labels.format("val")]
-    pairs = registration.load_dataset(row, str(tmp_path), *map(str, folders))
+    pairs = registration.load_dataset(row, str(tmp_path), "val")
     assert len(pairs) == 2
     image, label = draw_scene((1, 0))
     np.testing.assert_array_equal(read_label(pairs[0]["sem_seg_file_name"]), label)

@@ -33,7 +33,7 @@ def test_a_signal_to_one_process_stops_all(batches: Iterator[list], monkeypatch:
 
 
 def test_a_file_that_one_process_cannot_read_ends_all(batches: Iterator[list], monkeypatch: pytest.MonkeyPatch) -> None:
-    states_of_others(monkeypatch, (0, "3.png: wanted a readable picture"))
+    states_of_others(monkeypatch, (0, "3.png: wanted a readable image"))
     with pytest.raises(RuntimeError, match=r"Another process could not read its batch: 3\.png"):
         next(batches)
 

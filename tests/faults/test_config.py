@@ -130,7 +130,7 @@ def test_an_empty_data_set_is_found_before_the_training(tmp_path: Path) -> None:
     data = make_data(tmp_path / "data")
     for file in (data / "images" / "val").iterdir():
         file.unlink()
-    with pytest.raises(ValueError, match="no picture has a label map of the same name"):
+    with pytest.raises(ValueError, match="no image has a label map of the same name"):
         setup(arguments(data, tmp_path / "output"))
 
 

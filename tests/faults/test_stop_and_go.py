@@ -85,7 +85,7 @@ def test_a_bad_file_saves_a_checkpoint_and_mended_it_goes_on(undisturbed: Path, 
     file = data / "images" / "train" / "3.png"
     whole = file.read_bytes()
     file.write_bytes(whole[:100])
-    with pytest.raises(BadFileError, match=r"3\.png: wanted a readable picture"):
+    with pytest.raises(BadFileError, match=r"3\.png: wanted a readable image"):
         train(data, output, DATALOADER__NUM_WORKERS=1)
     done = len(traced(output))
     assert done < 3, "an epoch has three iterations"

@@ -49,10 +49,9 @@ def prepare(preparation: Preparation, root: Path) -> None:
 def pairs_of(root: Path, name: str) -> list[dict[str, str]]:
     """The pairs of a registered set's split, were the data sets below `root`; each label passes the evaluator."""
     for row in datasets.DATASETS:
-        for split, folder in row.splits.items():
+        for split in row.splits:
             if row.name.format(split) == name:
-                folders = [str(root / template.format(folder)) for template in (row.images, row.labels)]
-                pairs = registration.load_dataset(row, str(root), *folders)
+                pairs = registration.load_dataset(row, str(root), split)
     metadata = MetadataCatalog.get(name)
     DatasetCatalog.register("evaluated", lambda: pairs)
     MetadataCatalog.get("evaluated").set(stuff_classes=metadata.stuff_classes, ignore_label=metadata.ignore_label)
