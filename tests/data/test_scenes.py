@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog
 from icpc_d2.data import datasets, read_image, read_label, registration
 from icpc_d2.data.class_list import read_class_list
 from icpc_d2.data.scenes import dataset as scenes
-from icpc_d2.data.scenes import drawing as scene_drawing
+from icpc_d2.data.scenes import drawing
 from icpc_d2.data.scenes.dataset import draw_scene, make_scenes
 
 NAMES = read_class_list("scenes_10").prompt_names
@@ -26,7 +26,8 @@ def drawn() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def test_ids_follow_the_class_list() -> None:
-    assert [getattr(scene_drawing, name.upper()) for name in NAMES] == list(range(len(NAMES)))
+    assert [kind.name.lower() for kind in drawing.SceneClass] == NAMES
+    assert list(drawing.SceneClass) == list(range(len(NAMES)))
 
 
 def test_the_same_seed_draws_the_same_scene() -> None:
@@ -57,9 +58,9 @@ def test_no_slivers() -> None:
 
 
 @pytest.mark.parametrize("corner", [(-3, -2), (5, 4), (37, 27), (60, 0)])
-def test_picture_and_label_change_in_the_same_pixels(corner: tuple[int, int]) -> None:
-    canvas = scene_drawing.Canvas(30, 40, haze=(0.5, 0.5, 0.5))
-    mask = scene_drawing.ellipse(9, 13, (0.5, 0.5), (0.5, 0.5))
+def test_image_and_label_change_in_the_same_pixels(corner: tuple[int, int]) -> None:
+    canvas = drawing.Canvas((30, 40), haze=(0.5, 0.5, 0.5))
+    mask = drawing.ellipse((9, 13), (0.5, 0.5), (0.5, 0.5))
     canvas.paste((np.ones((9, 13, 3), np.float32), mask), *corner, label=7, distance=0.5)
     np.testing.assert_array_equal(canvas.image == 0.75, np.repeat((canvas.label == 7)[:, :, None], 3, axis=2))
     assert (canvas.label == 7).sum() <= mask.sum()

@@ -1,7 +1,7 @@
-"""``scenes``: outdoor pictures with exact labels, drawn by this module, so that anybody can train in minutes.
+"""The data set ``scenes``: outdoor images with exact labels, drawn here, so that anybody can train in minutes.
 
-The picture of a given split and index is always the same. Colours are no help by design (grey roads under grey sky,
-blue mountains behind blue water); light, weather and season change from picture to picture.
+The image of a given split and index is always the same. Colours are no help by design (grey roads under grey sky, blue
+mountains behind blue water); light, weather and season change from image to image.
 """
 
 import logging
@@ -27,9 +27,9 @@ FOLDER = "scenes_v2"
 SPLITS = {"train": 360, "val": 60}
 HEIGHT, WIDTH = 160, 208
 IGNORE_LABEL = 255
-# Drawn larger and scaled down, which smooths the edges of the picture as a camera does.
+# Drawn larger and scaled down, which smooths the edges of the image as a camera does.
 OVERSAMPLING = 2
-# What is visible of a thing in fewer pixels than this cannot be recognized, and is not labelled.
+# A region of fewer pixels cannot be recognized, and is not labelled.
 SMALLEST_REGION = 16
 # Seconds. Drawing takes far less, so that a folder this old is not one that another process is drawing into.
 ABANDONED_AFTER = 3600
@@ -39,11 +39,11 @@ def draw_scene(seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Draw one scene.
 
     Returns:
-        The picture, (160, 208, 3) uint8 RGB, and its labels, (160, 208) uint8: ids of ``classes/scenes_10.txt``, or
-        255 in tiny remainders of hidden things.
+        The image, (160, 208, 3) uint8 RGB, and its labels, (160, 208) uint8: ids of ``classes/scenes_10.txt``, or
+        255 where hardly anything of a hidden thing is left.
     """
     rng = np.random.default_rng(seed)
-    canvas, ground = draw_landscape(rng, HEIGHT * OVERSAMPLING, WIDTH * OVERSAMPLING)
+    canvas, ground = draw_landscape(rng, (HEIGHT * OVERSAMPLING, WIDTH * OVERSAMPLING))
     place_objects(rng, canvas, ground)
     image = cv2.resize(canvas.image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     label = np.ascontiguousarray(canvas.label[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING])
@@ -51,7 +51,7 @@ def draw_scene(seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Exposure, colour of the light, vignette, focus and sensor noise: (H, W, 3) float -> uint8."""
+    """Apply exposure, colour of the light, vignette, focus and sensor noise: (H, W, 3) float -> uint8."""
     height, width = image.shape[:2]
     warmth = rng.normal(0, 0.07)
     image = image * rng.uniform(0.65, 1.15) * np.float32([1 + warmth, 1, 1 - warmth])
@@ -65,7 +65,7 @@ def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def _ignore_remainders(label: np.ndarray) -> np.ndarray:
-    """Label map with connected regions below SMALLEST_REGION pixels set to the ignore label."""
+    """Set connected regions of a label map below SMALLEST_REGION pixels to the ignore label."""
     cleaned = label.copy()
     for class_id in np.unique(label):
         _, regions, stats, _ = cv2.connectedComponentsWithStats((label == class_id).astype(np.uint8), connectivity=8)
@@ -99,7 +99,7 @@ def make_scenes(root: str) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what runs left that were killed while they drew; a folder that is touched no more is such a one."""
+    """Remove the folders of runs that were killed while they drew: those that have not been touched for long."""
     for leftover in folder.glob(f".{FOLDER}-*"):
         with suppress(FileNotFoundError):  # another process was faster
             if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:

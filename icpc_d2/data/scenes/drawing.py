@@ -1,72 +1,79 @@
-"""What the generated scenes are drawn with: noise, shapes, and a canvas that keeps picture and labels together.
+"""The means of drawing generated scenes: noise, shapes, and a canvas that keeps image and labels together.
 
-Pictures are float32 RGB, 0..1, while they are drawn; sizes are in pixels of the canvas. A sprite is a picture (h, w, 3)
-and a mask (h, w) of what belongs to it.
+Images are float32 RGB, 0..1, while they are drawn; palettes are in percent. A size is (height, width) in pixels of the
+canvas. A sprite is an image (h, w, 3) and a mask (h, w) of what belongs to it.
 """
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 import cv2
 import numpy as np
 
-# Ids, in the order of classes/scenes_10.txt.
-SKY, MOUNTAIN, WATER, GRASS, ROAD, BUILDING, TREE, CAR, PERSON, BOAT = range(10)
+SceneClass = IntEnum("SceneClass", "SKY MOUNTAIN WATER GRASS ROAD BUILDING TREE CAR PERSON BOAT", start=0)
 
-Color = Sequence[float] | np.ndarray
+ColorLike = Sequence[float] | np.ndarray
+Palette = Sequence[tuple[int, int, int]]
+Size = tuple[int, int]
 Sprite = tuple[np.ndarray, np.ndarray]
 Random = np.random.Generator
 
 
-def noise(rng: Random, height: int, width: int, cell_height: float, cell_width: float) -> np.ndarray:
-    """Smooth noise (height, width), about -1..1, whose blobs are as large as the cells."""
+def noise(rng: Random, size: Size, cell_height: float, cell_width: float) -> np.ndarray:
+    """Draw smooth noise (height, width), about -1..1, whose blobs are as large as the cells."""
+    height, width = size
     grid = rng.standard_normal((max(2, round(height / cell_height) + 1), max(2, round(width / cell_width) + 1)))
     return cv2.resize((grid * 0.5).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def fractal(rng: Random, height: int, width: int, cell: float, stretch: float = 1.0, octaves: int = 3) -> np.ndarray:
-    """Noise of several sizes, the largest with blobs `cell` high and `cell * stretch` wide; about -1..1."""
-    total = np.zeros((height, width), np.float32)
-    for octave in range(octaves):
-        size = max(cell / 2**octave, 1.0)
-        total += noise(rng, height, width, size, size * stretch) * 0.6**octave
+def fractal(rng: Random, size: Size, cell: float, stretch: float = 1.0) -> np.ndarray:
+    """Draw noise of three sizes, the largest with blobs `cell` high and `cell * stretch` wide; about -1..1."""
+    total = np.zeros(size, np.float32)
+    for octave in range(3):
+        cell_height = max(cell / 2**octave, 1.0)
+        total += noise(rng, size, cell_height, cell_height * stretch) * 0.6**octave
     return total
 
 
-def textured(color: Color, texture: np.ndarray, strength: float) -> np.ndarray:
-    """A flat colour made lighter and darker by a texture: (h, w, 3)."""
+def textured(color: ColorLike, texture: np.ndarray, strength: float) -> np.ndarray:
+    """Make a flat colour lighter and darker by a texture: (h, w, 3)."""
     return np.asarray(color, np.float32) * (1 + strength * texture[:, :, None])
 
 
-def gradient(top: Color, bottom: Color, height: int, width: int) -> np.ndarray:
-    """From one colour at the top to another at the bottom: (height, width, 3)."""
-    t = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+def gradient(top: ColorLike | float, bottom: ColorLike | float, size: Size) -> np.ndarray:
+    """Blend from one colour or brightness at the top to another at the bottom: (height, width, 3 or 1)."""
+    t = np.linspace(0, 1, size[0], dtype=np.float32)[:, None, None]
     rows = np.asarray(top, np.float32) * (1 - t) + np.asarray(bottom, np.float32) * t
-    return np.repeat(rows, width, axis=1)
+    return np.repeat(rows, size[1], axis=1)
 
 
-def polygon(height: int, width: int, points: Sequence[Sequence[float]]) -> np.ndarray:
-    """Mask (height, width) of a polygon whose (x, y) are shares of width and height."""
-    mask = np.zeros((height, width), np.uint8)
-    corners = np.round(np.asarray(points, np.float64) * (width - 1, height - 1)).astype(np.int32)
+def polygon(size: Size, points: Sequence[Sequence[float]]) -> np.ndarray:
+    """Return the mask (height, width) of a polygon whose (x, y) are shares of width and height."""
+    mask = np.zeros(size, np.uint8)
+    corners = np.round(np.asarray(points, np.float64) * (size[1] - 1, size[0] - 1)).astype(np.int32)
     cv2.fillPoly(mask, [corners], 1)
     return mask.astype(bool)
 
 
-def ellipse(height: int, width: int, center: Sequence[float], radius: Sequence[float]) -> np.ndarray:
-    """Mask (height, width) of an ellipse; centre and radii (x, y) are shares of width and height."""
-    x = (np.arange(width, dtype=np.float32) / max(width - 1, 1) - center[0]) / radius[0]
-    y = (np.arange(height, dtype=np.float32) / max(height - 1, 1) - center[1]) / radius[1]
-    return x[None, :] ** 2 + y[:, None] ** 2 <= 1
+def box(size: Size, left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    """Return the mask (height, width) of a rectangle whose sides are shares of width and height."""
+    return polygon(size, [(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
-def pick(rng: Random, colors: Sequence[Color], spread: float = 0.06) -> np.ndarray:
-    """One of the colours, slightly changed: (3,)."""
-    color = np.asarray(colors[rng.integers(len(colors))], np.float32)
+def ellipse(size: Size, center: Sequence[float], radius: Sequence[float]) -> np.ndarray:
+    """Return the mask (height, width) of an ellipse; centre and radii (x, y) are shares of width and height."""
+    y, x = (np.arange(length, dtype=np.float32) / max(length - 1, 1) for length in size)
+    return ((x - center[0]) / radius[0])[None, :] ** 2 + ((y - center[1]) / radius[1])[:, None] ** 2 <= 1
+
+
+def pick(rng: Random, palette: Palette, spread: float = 0.06) -> np.ndarray:
+    """Pick one of the colours and change it slightly: (3,), 0..1."""
+    color = np.asarray(palette[rng.integers(len(palette))], np.float32) / 100
     return (color + rng.normal(0, spread / 2) + rng.normal(0, spread / 3, 3)).clip(0.02, 1).astype(np.float32)
 
 
 class Canvas:
-    """A picture and its label map, painted over from far to near.
+    """An image and its label map, painted over from far to near.
 
     Attributes:
         image: (height, width, 3) float32, 0..1.
@@ -74,25 +81,25 @@ class Canvas:
         haze: colour of far air, (3,).
     """
 
-    def __init__(self, height: int, width: int, haze: Color) -> None:
-        self.image = np.zeros((height, width, 3), np.float32)
-        self.label = np.zeros((height, width), np.uint8)
+    def __init__(self, size: Size, haze: ColorLike) -> None:
+        self.image = np.zeros((*size, 3), np.float32)
+        self.label = np.zeros(size, np.uint8)
         self.haze = np.asarray(haze, np.float32)
 
-    def paint(self, picture: np.ndarray, mask: np.ndarray, label: int, distance: float = 0.0) -> None:
+    def paint(self, image: np.ndarray, mask: np.ndarray, label: int, distance: float = 0.0) -> None:
         """Paint the whole canvas where `mask` holds; `distance` 0..1 is how much haze lies in front of it."""
-        self.paste((picture, mask), 0, 0, label, distance)
+        self.paste((image, mask), 0, 0, label, distance)
 
     def paste(self, sprite: Sprite, x: int, y: int, label: int, distance: float = 0.0) -> None:
         """Paint a sprite with its upper left corner at (x, y); what lies outside is cut off."""
-        picture, mask = sprite
+        image, mask = sprite
         height, width = self.label.shape
         top, left = max(y, 0), max(x, 0)
         bottom, right = min(y + mask.shape[0], height), min(x + mask.shape[1], width)
         if top >= bottom or left >= right:
             return
         inside = slice(top - y, bottom - y), slice(left - x, right - x)
-        color, mask = picture[inside], mask[inside]
+        color, mask = image[inside], mask[inside]
         if distance:
             color = color + (self.haze - color) * np.float32(distance)
         np.copyto(self.image[top:bottom, left:right], color, where=mask[:, :, None])
