@@ -1,6 +1,5 @@
 """What holds for every test: seeded, offline, one thread, and data sets in a temporary folder of its own."""
 
-import logging
 import os
 import random
 import shutil
@@ -20,9 +19,10 @@ os.environ["DETECTRON2_DATASETS"] = _DATASETS
 import numpy as np
 import pytest
 import torch
-from detectron2.utils import logger as detectron2_logger
 from matplotlib.figure import Figure
 from PIL import Image
+
+from tests.support.logs import logs_restored
 
 torch.set_num_threads(1)
 
@@ -41,16 +41,8 @@ def _seed() -> None:
 @pytest.fixture
 def logs_as_before() -> Iterator[None]:
     """For tests that run trainings in their own process: these take the logs, which other tests listen to."""
-    yield
-    for name in ("icpc_d2", "detectron2", "fvcore"):
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-            handler.close()
-        logger.propagate = True
-        logger.setLevel(logging.NOTSET)
-    detectron2_logger.setup_logger.cache_clear()
-    detectron2_logger._cached_log_stream.cache_clear()
+    with logs_restored():
+        yield
 
 
 @pytest.fixture

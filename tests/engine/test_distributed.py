@@ -12,6 +12,7 @@ from detectron2.engine import default_argument_parser
 
 from icpc_d2.engine import setup
 from tests.engine.parallel_run import LOSSES, run_all
+from tests.support.logs import logs_restored
 from tests.support.models import SEPARATE
 from tests.support.programs import ROOT, run_program
 
@@ -44,10 +45,7 @@ def facts(output: Path) -> dict[str, Any]:
 def one(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of a single process, which is this one."""
     output = tmp_path_factory.mktemp("one")
-    with pytest.MonkeyPatch.context() as patch:
-        # The logs would stay open for all tests that follow.
-        patch.setattr("icpc_d2.engine.setup.setup_logger", lambda *args, **kwargs: None)
-        patch.setattr("icpc_d2.engine.setup.default_setup", lambda cfg, args: None)
+    with logs_restored():
         run_all(setup(default_argument_parser().parse_args(arguments(scenes, output))))
     return output
 
