@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from detectron2.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from icpc_d2.analysis.macs import count_macs, meta_image
+from icpc_d2.analysis.random_models import build_on_meta, plain_form
 from icpc_d2.modeling import ICPC
-from icpc_d2.tools.reference import PlainAlignment, PlainNeck, make_reference
+from icpc_d2.modeling.neck import AlignedFPN
 
 MODULES = ("backbone", "prompt", "text_encoder", "context_decoder", "alignment", "neck", "sem_seg_head")
 # "scores": cosines and the up-sampling of the dense embedding, Eq. 5.
@@ -54,28 +56,34 @@ class Cost:
         }
 
 
-def count_cost(model: nn.Module, height: int, width: int, reference: bool = False) -> Cost:
-    """Count the cost of a model at an image size, which is padded as the model pads; moves it to the meta device.
+def count_cost(cfg: CfgNode, height: int, width: int, reference: bool = False) -> Cost:
+    """Count the cost of a config's model at an image size, which is padded as the model pads.
 
     Args:
-        model: ICPC, or a model of a backbone and a head as Detectron2's `SemanticSegmentor`.
+        cfg: of ICPC, or of a model of a backbone and a head as Detectron2's `SemanticSegmentor`.
         reference: count the paper's own form in place of ours.
     """
+    model = build_on_meta(cfg)
     divisor = max(1, model.backbone.size_divisibility)
     image = meta_image(height + -height % divisor, width + -width % divisor)
     params = count_params(model)
-    model.to("meta").eval()
     with torch.no_grad():
-        if not isinstance(model, ICPC):
-            macs = count_image(model, image)
-            return Cost(macs, macs, macs, macs, params)
-        if reference:
-            macs = count_image(make_reference(model, PAPER_CLASS_LENGTH), image)
+        if not isinstance(model, ICPC) or reference:
+            macs = count_image(build_papers_form(cfg) if reference else model, image)
             return Cost(macs, macs, macs, macs, params)
         first_image, kept = count_image(model, image), count_image(model, image)
         with torch.enable_grad():
             training = count_image(model, image)
-        return Cost(kept, first_image, training, count_image(make_reference(model), image), params)
+        return Cost(kept, first_image, training, count_image(build_on_meta(plain_form(cfg)), image), params)
+
+
+def build_papers_form(cfg: CfgNode) -> nn.Module:
+    """Build the plain model of a config on the meta device, its prompts as long as the paper counts them."""
+    model = build_on_meta(plain_form(cfg))
+    if isinstance(model, ICPC):
+        tokens = model.class_tokens
+        tokens.ids = tokens.ids.new_empty(len(tokens), PAPER_CLASS_LENGTH)
+    return model
 
 
 class SplitCost(NamedTuple):
@@ -92,19 +100,20 @@ class SplitCost(NamedTuple):
     has_text: bool
 
 
-def count_split(model: nn.Module, height: int, width: int) -> tuple[SplitCost, SplitCost]:
+def count_split(cfg: CfgNode, height: int, width: int) -> tuple[SplitCost, SplitCost]:
     """Count an image in evaluation, ours once everything that images share is kept, and in the paper's form.
 
     Args:
-        model: as for :func:`count_cost`, on the meta device.
+        cfg: as for :func:`count_cost`.
         height, width: of the image, multiples of what the model pads to.
     """
-    image = meta_image(height, width)
-    if not isinstance(model, ICPC):
-        cost = SplitCost(count_image(model, image).total(), 0, False)
-        return cost, cost
-    model.predict(image)
-    return _split(model, image), _split(make_reference(model, PAPER_CLASS_LENGTH), image)
+    image, model = meta_image(height, width), build_on_meta(cfg)
+    with torch.no_grad():
+        if not isinstance(model, ICPC):
+            cost = SplitCost(count_image(model, image).total(), 0, False)
+            return cost, cost
+        model.predict(image)
+        return _split(model, image), _split(build_papers_form(cfg), image)
 
 
 def _split(model: ICPC, image: Tensor) -> SplitCost:
@@ -120,14 +129,15 @@ def count_image(model: nn.Module, image: Tensor) -> Counter[str]:
     parts = {name: getattr(model, name) for name in MODULES}
     macs = count_macs(lambda: full_size(model.predict(image), image), parts)
     macs["sem_seg_head"] += macs.pop("", 0)
-    neck = model.neck if isinstance(model.neck, PlainNeck) else PlainNeck(model.neck)
-    alignment = model.alignment.alignment if isinstance(model.alignment, PlainAlignment) else model.alignment
     features = model.backbone(image)
     text = image.new_empty(1, len(model.class_tokens), features["dense_embed"].shape[1])
     into_neck = macs["alignment"] + macs["neck"]
+    shapes = {level: model.backbone.output_shape()[level] for level in model.neck.in_features}
+    with torch.device("meta"):
+        neck = AlignedFPN(shapes, (), 0, out_channels=model.neck.output_shape()["p2"].channels)
     macs["neck"] = count_macs(lambda: neck((features, {}))).total()
-    # The maps of Eq. 8 are not made unless asked for.
-    macs["scores"] = count_macs(lambda: alignment(features["dense_embed"], text)).total()
+    # The maps of Eq. 8 are made from these.
+    macs["scores"] = count_macs(lambda: model.alignment.cosines(features["dense_embed"], text)).total()
     macs["alignment"] = into_neck - macs["neck"] - macs["scores"]
     return macs
 

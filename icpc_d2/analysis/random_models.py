@@ -54,6 +54,29 @@ def build_random(cfg: CfgNode, seed: int = 0) -> nn.Module:
     return build_model(cfg).eval()
 
 
+def plain_form(cfg: CfgNode) -> CfgNode:
+    """Return the config of the same model in the paper's own form (``MODEL.FAST False``)."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.FAST = False
+    cfg.freeze()
+    return cfg
+
+
+def build_both_forms(cfg: CfgNode) -> tuple[nn.Module, nn.Module]:
+    """Build the model of a config with random weights, plain and fast, on the same parameters."""
+    fast, plain = build_random(cfg), build_random(plain_form(cfg))
+    share_parameters(fast, plain)
+    return plain, fast
+
+
+def share_parameters(source: nn.Module, target: nn.Module) -> None:
+    """Make a model stand on the very parameters of another of the same state dict."""
+    for name, parameter in source.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        setattr(target.get_submodule(owner), leaf, parameter)
+
+
 def random_batch(num_classes: int, count: int, size: int) -> list[dict[str, Tensor]]:
     """Images of noise, and labels in blocks of 32 pixels, so that classes have points at every stride.
 
@@ -67,10 +90,9 @@ def random_batch(num_classes: int, count: int, size: int) -> list[dict[str, Tens
 
 
 def build_on_meta(cfg: CfgNode) -> nn.Module:
-    """Build the model of a config with shapes alone, on the meta device, in eval mode.
-
-    Args:
-        cfg: of the device "meta".
-    """
+    """Build the model of a config with shapes alone, on the meta device, in eval mode."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
     with torch.device("meta"):
         return build_model(cfg).eval()

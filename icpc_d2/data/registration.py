@@ -22,7 +22,8 @@ class SemSegDataset:
         name: of its splits in the catalogs, with ``{}`` for the split.
         classes: class list, see :func:`icpc_d2.data.class_list.read_class_list`.
         folder: of the whole data set, below the root of all.
-        images, labels: folders of images and of label maps in it, with ``{}`` for the split's folder.
+        images: folder of images in it, with ``{}`` for the split's folder.
+        labels: folder of label maps, likewise.
         splits: registered split -> folder.
         image_ext, label_ext: endings of the images and of the label maps.
         ignore_label: label value that is neither trained nor evaluated.
@@ -50,8 +51,10 @@ class SemSegDataset:
     def missing(self, folder: str) -> str:
         """Return what to do about a folder that is not there."""
         advice = f"Run `{self.prepare}`" if self.prepare else "Make it"
-        where = "set DETECTRON2_DATASETS to the folder that holds your data sets."
-        return f"{self.name.format('*')}: no folder {folder}. {advice}, or {where}"
+        return (
+            f"{self.name.format('*')}: no folder {folder}. {advice}, "
+            "or set DETECTRON2_DATASETS to the folder that holds your data sets."
+        )
 
 
 def register_dataset(dataset: SemSegDataset, root: str) -> None:
@@ -85,7 +88,7 @@ def set_metadata(name: str, classes: ClassList, image_root: str, label_root: str
 
 
 def load_dataset(dataset: SemSegDataset, root: str, split: str) -> list[dict]:
-    """List the pairs of one split as Detectron2's dataset dicts; a generated set is generated first.
+    """List the pairs of one split as Detectron2's dataset dicts, generating the data first if it is a generated set.
 
     Raises:
         FileNotFoundError: a folder is missing; says which command makes it.
@@ -110,8 +113,11 @@ def _add_prompt_names(name: str, dataset: SemSegDataset, classes: ClassList) -> 
     )
     if not same or metadata.get("ignore_label", dataset.ignore_label) != dataset.ignore_label:
         logger.warning(
-            f"{name} is already registered with other classes ({len(theirs)}; ours: {len(classes)}) or another ignore "
-            "label. It is left alone; its own class names are used in the prompts."
+            "%s is already registered with other classes (%d; ours: %d) or another ignore label. It is left alone; "
+            "its own class names are used in the prompts.",
+            name,
+            len(theirs),
+            len(classes),
         )
     elif "prompt_classes" not in metadata.as_dict():
         metadata.set(prompt_classes=classes.prompt_names)

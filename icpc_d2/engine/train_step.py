@@ -16,8 +16,8 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from icpc_d2.evaluation.sem_seg import IGNORE_16_BIT
-from icpc_d2.modeling.losses import Candidates
+from icpc_d2.modeling.labels import is_labelled
+from icpc_d2.modeling.losses import Candidates, GatheredContrastiveLoss
 
 # Losses that are means over labelled pixels, of ICPC and of Detectron2's SemanticSegmentor.
 PIXEL_MEANS = ("loss_sem_seg", "loss_align")
@@ -89,8 +89,7 @@ class Step(SimpleTrainer):
             The losses by name, of which the mean over processes is that of the whole batch.
         """
         weights = self.pixel_weights()
-        gathers = self.accumulate > 1 and getattr(self._inner, "contrastive_loss", None) is not None
-        if gathers and self._inner.contrastive_loss.gather:
+        if self.accumulate > 1 and self._gathered_loss is not None:
             return self._backward_of_gathered(weights)
         return _mean([self._backward(index, weights[index]) for index in range(self.accumulate)])
 
@@ -123,8 +122,13 @@ class Step(SimpleTrainer):
         return self.grad_scaler.is_enabled()
 
     def _num_labelled(self, sample: dict[str, Any]) -> int:
-        labels = sample["sem_seg"]
-        return int(((labels != self.ignore_value) & (labels != IGNORE_16_BIT)).sum())
+        return int(is_labelled(sample["sem_seg"], self.ignore_value).sum())
+
+    @property
+    def _gathered_loss(self) -> GatheredContrastiveLoss | None:
+        """The contrastive loss that wants points of the whole batch, if the model has such a one."""
+        loss = getattr(getattr(self._inner, "alignment_loss", None), "contrastive_loss", None)
+        return loss if isinstance(loss, GatheredContrastiveLoss) else None
 
     def _backward_of_gathered(self, weights: Tensor) -> dict[str, Tensor]:
         """As :meth:`backward`, where the contrastive loss of each forward pass needs the points of all others.
@@ -136,7 +140,7 @@ class Step(SimpleTrainer):
         with buffers_kept(self._inner):
             for seed, batch in zip(seeds, self.batches, strict=True):
                 with self._random(seed), self._autocast():
-                    candidates.append(self._inner.candidates(batch))
+                    candidates.append(self._candidates(batch))
         losses = []
         for index, seed in enumerate(seeds):
             with self._random(seed):
@@ -144,13 +148,29 @@ class Step(SimpleTrainer):
                 losses.append(self._backward(index, weights[index], others))
         return _mean(losses)
 
-    def _backward(self, index: int, pixel_weight: Tensor, *others: Sequence[Sequence[Candidates]]) -> dict[str, Tensor]:
-        """Add the gradient of one batch; processes exchange theirs at the last one."""
+    @torch.no_grad()
+    def _candidates(self, batch: list[dict[str, Any]]) -> list[Candidates]:
+        """Find what a gathered contrastive loss may draw from, for each of the score maps that it supervises."""
+        model, loss = self._inner, self._gathered_loss
+        scores = model.encode(model.preprocess_image(batch).tensor).scores
+        labels, seeds = model.preprocess_labels(batch), _seeds(batch)
+        return [loss.candidates(scores[level], labels, seeds) for level in model.alignment_loss.levels]
+
+    def _backward(
+        self, index: int, pixel_weight: Tensor, others: Sequence[Sequence[Candidates]] = ()
+    ) -> dict[str, Tensor]:
+        """Add the gradient of one batch; processes exchange theirs at the last one.
+
+        Args:
+            others: for a gathered contrastive loss, :meth:`_candidates` of the step's other batches.
+        """
+        batch, gathered = self.batches[index], self._gathered_loss
+        joined = nullcontext() if gathered is None else gathered.joined_with(_seeds(batch), others)
         is_last = index + 1 == self.accumulate
         wait = isinstance(self.model, DistributedDataParallel) and not is_last
         with self.model.no_sync() if wait else nullcontext():
-            with self._autocast():
-                losses = self.model(self.batches[index], *others)
+            with self._autocast(), joined:
+                losses = self.model(batch)
             losses = {name: loss * pixel_weight if name in PIXEL_MEANS else loss for name, loss in losses.items()}
             self.grad_scaler.scale(sum(losses.values()) / self.accumulate).backward()
         return {name: loss.detach() for name, loss in losses.items()}
@@ -164,6 +184,11 @@ class Step(SimpleTrainer):
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
             yield
+
+
+def _seeds(batch: list[dict[str, Any]]) -> list[int | None]:
+    """Return the seeds that samples bring along for the points that are drawn from them; None for those without."""
+    return [sample.get("seed") for sample in batch]
 
 
 @contextmanager

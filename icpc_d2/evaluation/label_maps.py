@@ -6,7 +6,7 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from icpc_d2.evaluation.multi_scale import MultiScale
-from icpc_d2.modeling.inference import Scores
+from icpc_d2.modeling.predictions import LazyScores
 
 
 class LabelMaps(nn.Module):
@@ -28,7 +28,7 @@ class LabelMaps(nn.Module):
 class Predictions(LabelMaps):
     """As :class:`LabelMaps`, for evaluators that choose among some of the classes: they make the label maps."""
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Scores]]:
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, LazyScores]]:
         """Inputs as the model takes them -> a list of {"prediction": ...}."""
         return [{"prediction": prediction} for prediction in self.model.predictions(batched_inputs)]
 

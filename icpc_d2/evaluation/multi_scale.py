@@ -9,7 +9,7 @@ from detectron2.data import transforms as T
 from torch import Tensor, nn
 
 from icpc_d2.data.augmentation import evaluation_augmentations
-from icpc_d2.modeling.inference import AveragedPrediction, View
+from icpc_d2.modeling.predictions import LazyProbabilities, View, average
 from icpc_d2.modeling.segmentor import Segmentor
 
 
@@ -54,9 +54,9 @@ class MultiScale(nn.Module):
         """Inputs as the model takes them -> a list of {"labels": (height, width) int64}."""
         return [{"labels": prediction.labels()} for prediction in self.predictions(batched_inputs)]
 
-    def predictions(self, batched_inputs: list[dict[str, Any]]) -> list[AveragedPrediction]:
+    def predictions(self, batched_inputs: list[dict[str, Any]]) -> list[LazyProbabilities]:
         """Predict a batch, one image after the other."""
-        return [AveragedPrediction(list(self._views(inputs))) for inputs in batched_inputs]
+        return [average(list(self._views(inputs))) for inputs in batched_inputs]
 
     def _views(self, inputs: dict[str, Any]) -> Iterator[View]:
         picture = inputs["image"].permute(1, 2, 0).cpu().numpy()

@@ -12,9 +12,9 @@ from numpy.typing import DTypeLike
 
 from icpc_d2.data.reading import read_label
 from icpc_d2.evaluation.outputs import label_map
+from icpc_d2.modeling.labels import IGNORE_16_BIT
 
 # "Unlabelled" in 16-bit label files, whatever the data set's own ignore label.
-IGNORE_16_BIT = 65535
 
 
 class SemSegEvaluator(evaluation.SemSegEvaluator):

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from icpc_d2.files import atomically
-from icpc_d2.modeling.inference import Prediction as Logits
+from icpc_d2.modeling.predictions import LazyLogits
 from icpc_d2.visualization import Palette, blend, draw_sheet, overlay
 from icpc_d2.visualization.connected_regions import connected_regions
 from icpc_d2.visualization.legend import draw_legend
@@ -40,8 +40,8 @@ class Prediction:
         labels: np.ndarray,
         palette: Palette,
         predict_from: str,
-        logits: Logits,
-        alignment: Logits | None,
+        logits: LazyLogits,
+        alignment: LazyLogits | None,
         seconds: Mapping[str, float] | None = None,
     ) -> None:
         """
@@ -149,7 +149,7 @@ class Prediction:
             return self.overlay(alpha)
         return self.color() if kind == "color" else self.side_by_side()
 
-    def _aligned(self) -> Logits:
+    def _aligned(self) -> LazyLogits:
         if self._alignment is None:
             raise ValueError("this model compares no text with images, so it has no alignment; ICPC and DenseCLIP do.")
         return self._alignment
@@ -162,7 +162,7 @@ class Prediction:
     def _alignment_normalizer(self) -> Tensor:
         return self._normalizer if self._alignment is self._logits else self._aligned().log_sum_exp()
 
-    def _softmax(self, logits: Logits, normalizer: Tensor, name: str) -> np.ndarray:
+    def _softmax(self, logits: LazyLogits, normalizer: Tensor, name: str) -> np.ndarray:
         index = self._index(name)
         return (logits.logits(slice(index, index + 1))[0] - normalizer).exp().clamp(max=1.0).numpy()
 

@@ -32,8 +32,8 @@ from icpc_d2.inference.image_reader import Picture, PictureReader, Sample
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.modeling import ICPC
 from icpc_d2.modeling.class_names import get_class_names
-from icpc_d2.modeling.inference import Prediction as Logits
-from icpc_d2.modeling.open_vocabulary import answer
+from icpc_d2.modeling.open_vocabulary import predict_open
+from icpc_d2.modeling.predictions import LazyLogits
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.visualization import Palette
 
@@ -135,7 +135,7 @@ class Predictor:
         self, samples: list[Sample], tokens: ClassTokens | None, palette: Palette, predict_from: str
     ) -> list[Prediction]:
         start = time.perf_counter()
-        answers = answer(self._model, [sample.inputs() for sample in samples], predict_from, tokens)
+        answers = predict_open(self._model, [sample.inputs() for sample in samples], predict_from, tokens)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         model_seconds = (time.perf_counter() - start) / len(samples)
@@ -221,7 +221,7 @@ def training_colors(datasets: Sequence[str], classes: Sequence[str]) -> list[Seq
     return None
 
 
-def to_cpu(logits: Logits) -> Logits:
+def to_cpu(logits: LazyLogits) -> LazyLogits:
     """The same prediction in the CPU's memory."""
     windows = [window._replace(logits=window.logits.cpu()) for window in logits.windows]
-    return Logits(windows, logits.image_size, logits.output_size)
+    return type(logits)(windows, logits.image_size, logits.output_size)

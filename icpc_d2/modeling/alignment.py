@@ -4,13 +4,9 @@ Shapes: B images, K classes, C joint embedding width, h x w positions of the den
 Levels are named as the backbone's: res2, res3, res4, res5 at strides 4, 8, 16, 32.
 """
 
-from collections.abc import Iterator, Mapping
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from icpc_d2.modeling.fast.folding import Step, Steps
 
 
 class Up(nn.Sequential):
@@ -34,41 +30,8 @@ class Up(nn.Sequential):
                     step.weight.copy_(torch.eye(channels)[:, :, None, None].expand_as(step.weight))
 
 
-class ScoreMaps(Mapping[str, Tensor]):
-    """The maps A by level; those that are sums of up-sampled others are computed when first asked for."""
-
-    def __init__(self, cosines: dict[str, Tensor], terms: dict[str, list[tuple[str, Up]]]) -> None:
-        """
-        Args:
-            cosines: level -> (B, K, H / stride, W / stride), in [-1, 1].
-            terms: level -> the (level, up-sampling) pairs whose sum it is.
-        """
-        self.computed = dict(cosines)
-        self.terms = terms
-        self._partial: dict[tuple[str, Steps], Tensor] = {}
-
-    def __getitem__(self, level: str) -> Tensor:
-        if level not in self.computed:
-            self.computed[level] = sum(self.partial(source, tuple(map(Step, up))) for source, up in self.terms[level])
-        return self.computed[level]
-
-    def partial(self, source: str, steps: Steps) -> Tensor:
-        """Run up-sampling steps on the map of a level; chains that begin alike share the work."""
-        if not steps:
-            return self[source]
-        if (source, steps) not in self._partial:
-            self._partial[source, steps] = steps[-1](self.partial(source, steps[:-1]))
-        return self._partial[source, steps]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from dict.fromkeys([*self.computed, *self.terms])
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-
 def cosine_scores(dense_embed: Tensor, text: Tensor) -> Tensor:
-    """Eq. 5 with both sides L2-normalized: (B, C, h, w) and (B, K, C) -> cosines (B, K, h, w)."""
+    """Compare by Eq. 5, both sides L2-normalized: (B, C, h, w) and (B, K, C) -> cosines (B, K, h, w)."""
     scores = F.normalize(text, dim=2) @ F.normalize(dense_embed.flatten(2), dim=1)
     return scores.unflatten(2, dense_embed.shape[2:])
 
@@ -85,9 +48,11 @@ class SingleScaleAlignment(nn.Module):
         self.levels = (level,)
         self.coarsest = level
 
-    def forward(self, dense_embed: Tensor, text: Tensor) -> ScoreMaps:
-        """(B, C, h, w) and (B, K, C) -> one map."""
-        return ScoreMaps({self.coarsest: cosine_scores(dense_embed, text)}, {})
+    def cosines(self, dense_embed: Tensor, text: Tensor) -> dict[str, Tensor]:
+        """Compute the one map (B, K, h, w) from (B, C, h, w) and (B, K, C), for any classes."""
+        return {self.coarsest: cosine_scores(dense_embed, text)}
+
+    forward = cosines
 
 
 class MultiScaleAlignment(nn.Module):
@@ -114,15 +79,17 @@ class MultiScaleAlignment(nn.Module):
         self.up_16_to_4 = Up(num_classes, 4, init)
         self.up_8_to_4 = Up(num_classes, 2, init)
 
-    def forward(self, dense_embed: Tensor, text: Tensor) -> ScoreMaps:
-        """(B, C, h, w) and (B, K, C) -> the maps at four strides."""
+    def cosines(self, dense_embed: Tensor, text: Tensor) -> dict[str, Tensor]:
+        """Compute the maps at strides 32 and 16 from (B, C, h, w) and (B, K, C), for any classes."""
         if self.up_embed is None:
             at_16, at_32 = dense_embed, F.max_pool2d(dense_embed, 2)
         else:
             at_16, at_32 = self.up_embed(dense_embed), dense_embed
-        cosines = {"res5": cosine_scores(at_32, text), "res4": cosine_scores(at_16, text)}
-        terms = {
-            "res3": [("res5", self.up_32_to_8), ("res4", self.up_16_to_8)],
-            "res2": [("res5", self.up_32_to_4), ("res4", self.up_16_to_4), ("res3", self.up_8_to_4)],
-        }
-        return ScoreMaps(cosines, terms)
+        return {"res5": cosine_scores(at_32, text), "res4": cosine_scores(at_16, text)}
+
+    def forward(self, dense_embed: Tensor, text: Tensor) -> dict[str, Tensor]:
+        """Compute the four maps A, (B, K, H / stride, W / stride), from (B, C, h, w) and (B, K, C)."""
+        a_32, a_16 = self.cosines(dense_embed, text).values()
+        a_8 = self.up_32_to_8(a_32) + self.up_16_to_8(a_16)
+        a_4 = self.up_32_to_4(a_32) + self.up_16_to_4(a_16) + self.up_8_to_4(a_8)
+        return {"res2": a_4, "res3": a_8, "res4": a_16, "res5": a_32}

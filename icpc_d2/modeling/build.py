@@ -1,15 +1,24 @@
-"""The only place where a config turns into the parts of ICPC."""
+"""The only place where a config turns into the parts of ICPC, and chooses between plain and fast ones."""
 
+from collections.abc import Callable
 from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_backbone, build_sem_seg_head
+from torch import Tensor
 
 from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
 from icpc_d2.modeling.class_names import get_class_names
-from icpc_d2.modeling.losses import ContrastiveLoss
+from icpc_d2.modeling.fast.chunked_predictions import ChunkedLogits
+from icpc_d2.modeling.fast.folded_neck import FoldedFPN
+from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment
+from icpc_d2.modeling.fast.shared_prefix import SharedPrefixTextEncoder
+from icpc_d2.modeling.fast.strip_loss import strip_pixel_cross_entropy
+from icpc_d2.modeling.fast.token_groups import GroupedClassTokens
+from icpc_d2.modeling.losses import AlignmentLoss, ContrastiveLoss, GatheredContrastiveLoss, pixel_cross_entropy
 from icpc_d2.modeling.neck import AlignedFPN
+from icpc_d2.modeling.predictions import LazyLogits
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.modeling.text.context_decoder import ContextDecoder
 from icpc_d2.modeling.text.prompts import PROMPTS
@@ -35,7 +44,7 @@ def build_parts(cfg: CfgNode) -> dict[str, Any]:
             )
     channels = shapes["dense_embed"].channels
     alignment = build_alignment(cfg, shapes, len(names))
-    neck = AlignedFPN(
+    neck = (FoldedFPN if cfg.MODEL.FAST else AlignedFPN)(
         {level: shapes[level] for level in cfg.MODEL.FPN.IN_FEATURES},
         alignment.levels,
         len(names),
@@ -50,7 +59,7 @@ def build_parts(cfg: CfgNode) -> dict[str, Any]:
         "alignment": alignment,
         "neck": neck,
         "sem_seg_head": build_sem_seg_head(cfg, neck.output_shape()),
-        "contrastive_loss": build_contrastive_loss(cfg),
+        "alignment_loss": build_alignment_loss(cfg, alignment),
     }
 
 
@@ -60,10 +69,13 @@ def build_text(cfg: CfgNode, names: list[str], channels: int) -> dict[str, Any]:
     Args:
         channels: C of the image encoder, which the text encoder must share.
     """
-    keys = cfg.MODEL.PROMPT
+    keys, encoder_keys = cfg.MODEL.PROMPT, cfg.MODEL.TEXT_ENCODER
     if keys.NAME not in PROMPTS:
         raise ValueError(f"MODEL.PROMPT.NAME is {keys.NAME!r}; wanted is one of {sorted(PROMPTS)}")
-    encoder = TextEncoder(cfg.MODEL.CLIP.ARCH, cfg.MODEL.TEXT_ENCODER.MEMORY, cfg.MODEL.TEXT_ENCODER.CHECKPOINT)
+    if cfg.MODEL.FAST:
+        encoder = SharedPrefixTextEncoder(cfg.MODEL.CLIP.ARCH, encoder_keys.MEMORY, encoder_keys.CHECKPOINT)
+    else:
+        encoder = TextEncoder(cfg.MODEL.CLIP.ARCH)
     if encoder.channels != channels:
         raise ValueError(
             f"the backbone's embeddings are {channels} wide, but the text encoder of MODEL.CLIP.ARCH "
@@ -71,7 +83,8 @@ def build_text(cfg: CfgNode, names: list[str], channels: int) -> dict[str, Any]:
         )
     prompt = PROMPTS[keys.NAME](keys.NUM_CONTEXT, channels, encoder.width, keys.PROJECTOR_REDUCTION)
     template = keys.TEMPLATE if keys.NAME == "template" else "{}"
-    tokens = ClassTokens(names, template, encoder.context_length, prompt.num_context)
+    tokens_type = GroupedClassTokens if cfg.MODEL.FAST else ClassTokens
+    tokens = tokens_type(names, template, encoder.context_length, prompt.num_context)
     return {"prompt": prompt, "class_tokens": tokens, "text_encoder": encoder}
 
 
@@ -87,36 +100,57 @@ def build_alignment(cfg: CfgNode, shapes: dict[str, ShapeSpec], num_classes: int
     level = next(name for name in cfg.MODEL.FPN.IN_FEATURES if shapes[name].stride == dense.stride)
     if not cfg.MODEL.ALIGNMENT.MULTI_SCALE:
         return SingleScaleAlignment(level)
-    return MultiScaleAlignment(level, dense.channels, num_classes, cfg.MODEL.ALIGNMENT.INIT)
+    alignment_type = LazyMultiScaleAlignment if cfg.MODEL.FAST else MultiScaleAlignment
+    return alignment_type(level, dense.channels, num_classes, cfg.MODEL.ALIGNMENT.INIT)
 
 
-def build_contrastive_loss(cfg: CfgNode) -> ContrastiveLoss | None:
-    """Build L_contrast; None if its weight is 0."""
-    keys = cfg.MODEL.CONTRASTIVE
-    if keys.LOSS_WEIGHT == 0:
-        return None
+def build_pixel_loss(cfg: CfgNode) -> Callable[[Tensor, Tensor, int], Tensor]:
+    """Choose the form of the per-pixel cross-entropy."""
+    return strip_pixel_cross_entropy if cfg.MODEL.FAST else pixel_cross_entropy
+
+
+def build_alignment_loss(cfg: CfgNode, alignment: Alignment) -> AlignmentLoss:
+    """Build L_align and L_contrast; the latter is left out if its weight is 0."""
+    keys, contrastive = cfg.MODEL.ALIGNMENT, cfg.MODEL.CONTRASTIVE
+    levels = tuple(keys.LOSS_SCALES) or (alignment.coarsest,)
+    unknown = set(levels) - set(alignment.levels)
+    if unknown:
+        raise ValueError(f"MODEL.ALIGNMENT.LOSS_SCALES has {sorted(unknown)}; there are {list(alignment.levels)}")
     ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
-    return ContrastiveLoss(
-        keys.NUM_POINTS, keys.TEMPERATURE, keys.SAMPLING, keys.NORMALIZE, ignore_value, gather=keys.GATHER
+    loss_type = GatheredContrastiveLoss if contrastive.GATHER else ContrastiveLoss
+    loss = None
+    if contrastive.LOSS_WEIGHT != 0:
+        loss = loss_type(
+            contrastive.NUM_POINTS, contrastive.TEMPERATURE, contrastive.SAMPLING, contrastive.NORMALIZE, ignore_value
+        )
+    return AlignmentLoss(
+        levels,
+        keys.LOSS_WEIGHT,
+        keys.TEMPERATURE,
+        loss,
+        contrastive.LOSS_WEIGHT,
+        ignore_value,
+        build_pixel_loss(cfg),
     )
 
 
 def build_settings(cfg: CfgNode) -> dict[str, Any]:
     """Read the numbers and choices of :class:`icpc_d2.modeling.meta_arch.ICPC`, as its keyword arguments."""
+    if cfg.MODEL.PREDICT_FROM not in ("decoder", "alignment"):
+        raise ValueError(f"MODEL.PREDICT_FROM is {cfg.MODEL.PREDICT_FROM!r}; wanted is 'decoder' or 'alignment'")
     return {
         "pixel_mean": cfg.MODEL.PIXEL_MEAN,
         "pixel_std": cfg.MODEL.PIXEL_STD,
-        "align_weight": cfg.MODEL.ALIGNMENT.LOSS_WEIGHT,
-        "align_temperature": cfg.MODEL.ALIGNMENT.TEMPERATURE,
-        "contrastive_weight": cfg.MODEL.CONTRASTIVE.LOSS_WEIGHT,
-        "loss_scales": cfg.MODEL.ALIGNMENT.LOSS_SCALES,
         "max_iter": cfg.SOLVER.MAX_ITER,
         "predict_from": cfg.MODEL.PREDICT_FROM,
-        "window": build_window(cfg),
+        "inference": build_inference(cfg),
     }
 
 
-def build_window(cfg: CfgNode) -> tuple[int, int, int] | None:
-    """Read size, stride and batch size of the sliding window; None: the whole image."""
+def build_inference(cfg: CfgNode) -> dict[str, Any]:
+    """Read how to predict; see :meth:`icpc_d2.modeling.segmentor.Segmentor.configure_inference`."""
     keys = cfg.TEST.SLIDING_WINDOW
-    return (keys.SIZE, keys.STRIDE, keys.BATCH_SIZE) if keys.ENABLED else None
+    return {
+        "window": (keys.SIZE, keys.STRIDE, keys.BATCH_SIZE) if keys.ENABLED else None,
+        "logits_type": ChunkedLogits if cfg.MODEL.FAST else LazyLogits,
+    }

@@ -47,7 +47,7 @@ def build_visual(name: str) -> nn.Module:
     return open_clip.model.CLIP(**{**get_architecture(name), "text_cfg": _NO_TEXT}).visual
 
 
-def build_text(name: str) -> nn.Module:
+def build_text_model(name: str) -> nn.Module:
     """Build open_clip's model of an architecture with random weights; only its text encoder is of use."""
     return open_clip.model.CLIP(**{**get_architecture(name), "vision_cfg": _NO_VISION})
 
@@ -65,25 +65,26 @@ def project_heads(attn: nn.MultiheadAttention, x: Tensor, parts: slice = slice(0
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """(..., L, D) -> (..., h, L, D / h)."""
+    """Split the width among the heads: (..., L, D) -> (..., h, L, D / h)."""
     return x.unflatten(-1, (num_heads, -1)).transpose(-3, -2)
 
 
 def merge_heads(x: Tensor) -> Tensor:
-    """(..., h, L, D / h) -> (..., L, D)."""
+    """Join the heads again: (..., h, L, D / h) -> (..., L, D)."""
     return x.transpose(-3, -2).flatten(-2)
 
 
-def residual_block(block: nn.Module, x: Tensor, drop_path: float = 0.0) -> Tensor:
-    """Run one of open_clip's residual attention blocks without a mask on tokens (B, L, D).
+def residual_block(block: nn.Module, x: Tensor, drop_path: float = 0.0, is_causal: bool = False) -> Tensor:
+    """Run one of open_clip's residual attention blocks on tokens (B, L, D).
 
     open_clip's own forward is not called: its token layout changed between releases, and it has no stochastic depth.
 
     Args:
         drop_path: probability that a sample skips each of the two residual branches while training.
+        is_causal: whether a token sees those before it alone.
     """
     query, key, value = project_heads(block.attn, block.ln_1(x))
-    attended = merge_heads(F.scaled_dot_product_attention(query, key, value))
+    attended = merge_heads(F.scaled_dot_product_attention(query, key, value, is_causal=is_causal))
     x = x + _drop_path(block.attn.out_proj(attended), drop_path, block.training)
     return x + _drop_path(block.mlp(block.ln_2(x)), drop_path, block.training)
 

@@ -1,37 +1,36 @@
-"""What a trained model says of images beyond its logits: the alignment A too, and A for any class names (Table 11).
+"""Predictions beyond a model's own logits: the alignment A beside them, and A of any class names (Table 11).
 
 The decoder ends in a classifier of the training classes. A compares the image with text, and so can be had for any
-words: the up-sampling of Eq. 8 has a channel per training class, but the cosines that it starts from have none.
+names: the up-sampling of Eq. 8 has a channel per training class, but the cosines that it starts from have none.
 """
 
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from icpc_d2.modeling.alignment import ScoreMaps
-from icpc_d2.modeling.inference import Prediction, Window
 from icpc_d2.modeling.meta_arch import ICPC
+from icpc_d2.modeling.predictions import LazyLogits, Window
 from icpc_d2.modeling.segmentor import Segmentor
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 
 PREDICT_FROM = ("decoder", "alignment")
 
 
-class Answer(NamedTuple):
-    """What a model says about an image.
+class ModelOutput(NamedTuple):
+    """Both predictions of a model for an image.
 
     Attributes:
         decision: logits of whichever of the two was asked.
         alignment: A / temperature, of the same classes; None of a model that compares no text with images.
     """
 
-    decision: Prediction
-    alignment: Prediction | None
+    decision: LazyLogits
+    alignment: LazyLogits | None
 
 
-def answer(
+def predict_open(
     model: nn.Module, batched_inputs: list[dict[str, Any]], predict_from: str, tokens: ClassTokens | None = None
-) -> list[Answer]:
+) -> list[ModelOutput]:
     """Predict a batch, in one pass through the image encoder.
 
     Args:
@@ -46,17 +45,17 @@ def answer(
     if predict_from not in PREDICT_FROM:
         raise ValueError(f"predict_from is {predict_from!r}; wanted is 'decoder' or 'alignment'")
     if isinstance(model, ICPC):
-        return _answer(model, batched_inputs, predict_from, tokens)
+        return _predict_icpc(model, batched_inputs, predict_from, tokens)
     if predict_from == "alignment" or tokens is not None:
-        raise ValueError(f"{type(model).__name__} compares no text with images: it answers for its own classes alone")
+        raise ValueError(f"{type(model).__name__} compares no text with images: it predicts its own classes alone")
     if isinstance(model, Segmentor):
-        return [Answer(decision, None) for decision in model.predictions(batched_inputs)]
-    return [Answer(_full_size(output["sem_seg"]), None) for output in model(batched_inputs)]
+        return [ModelOutput(decision, None) for decision in model.predictions(batched_inputs)]
+    return [ModelOutput(_full_size(output["sem_seg"]), None) for output in model(batched_inputs)]
 
 
-def _answer(
+def _predict_icpc(
     model: ICPC, batched_inputs: list[dict[str, Any]], predict_from: str, tokens: ClassTokens | None
-) -> list[Answer]:
+) -> list[ModelOutput]:
     if tokens is not None and predict_from == "decoder":
         raise ValueError(
             "the decoder's classifier is bound to the classes that it was trained for; other class names can only be "
@@ -65,33 +64,39 @@ def _answer(
     maps: list[Tensor] = []
 
     def predict(images: Tensor) -> Tensor:
-        encoded = model.encode(images, tokens)
-        logits = model.decode(encoded) if predict_from == "decoder" else None
-        # After the decoder, which reaches finer maps by a shorter way unless they exist already.
-        maps.append(_score_map(model, encoded.scores, tokens) / model.align_temperature)
+        if tokens is not None:
+            scores = _score_map_of(model, images, tokens)
+            logits = None
+        else:
+            encoded = model.encode(images)
+            logits = model.decode(encoded) if predict_from == "decoder" else None
+            scores = encoded.scores[model.alignment_loss.levels[0]]
+        maps.append(scores / model.alignment_loss.temperature)
         return maps[-1] if logits is None else logits
 
     images = model.preprocess_image(batched_inputs)
     decisions = model.inference(images, batched_inputs, predict)
     if predict_from == "alignment":
-        return [Answer(decision, decision) for decision in decisions]
+        return [ModelOutput(decision, decision) for decision in decisions]
     # The same windows once more, with the maps that the first pass has left.
     left = iter(maps)
     alignments = model.inference(images, batched_inputs, lambda _: next(left))
-    return list(map(Answer, decisions, alignments))
+    return list(map(ModelOutput, decisions, alignments))
 
 
-def _score_map(model: ICPC, scores: ScoreMaps, tokens: ClassTokens | None) -> Tensor:
-    """The map that the losses supervised first; of other classes, if that is none of the cosines, the finest of these.
+def _score_map_of(model: ICPC, images: Tensor, tokens: ClassTokens) -> Tensor:
+    """Compare normalized images (B, 3, H, W) with other classes: cosines (B, K, H / stride, W / stride).
 
-    (B, K, H / stride, W / stride), in [-1, 1] where it is a cosine.
+    At the level that the losses supervised first or, where its map is more than a cosine, the finest that is none.
     """
-    level = model.loss_scales[0]
-    cosines = scores.keys() - scores.terms.keys()
-    return scores[level if tokens is None or level in cosines else min(cosines)]
+    features = model.backbone(images)
+    text = model.encode_text(features["global_embed"], features["dense_embed"], tokens)
+    cosines = model.alignment.cosines(features["dense_embed"], text)
+    level = model.alignment_loss.levels[0]
+    return cosines[level if level in cosines else min(cosines)]
 
 
-def _full_size(logits: Tensor) -> Prediction:
-    """Logits (K, H, W) of a whole picture."""
+def _full_size(logits: Tensor) -> LazyLogits:
+    """Wrap logits (K, H, W) of a whole image."""
     size = tuple(logits.shape[1:])
-    return Prediction([Window(logits, size, slice(0, size[0]), slice(0, size[1]))], size, size)
+    return LazyLogits([Window(logits, size, slice(0, size[0]), slice(0, size[1]))], size, size)

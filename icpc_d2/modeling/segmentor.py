@@ -1,4 +1,4 @@
-"""What every segmentor here answers: logits or label maps, of the whole image or by sliding window."""
+"""The way from images to predictions that all segmentors here share: whole or by sliding window, logits or labels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,21 +7,30 @@ import torch
 from detectron2.structures import ImageList
 from torch import Tensor
 
-from icpc_d2.modeling.inference import Prediction, sliding_windows, whole_images
+from icpc_d2.modeling.predictions import LazyLogits
+from icpc_d2.modeling.windows import sliding_windows, whole_images
 
 
 class Segmentor:
-    """Mixed into a module that has `backbone`, `pixel_mean`, `pixel_std` and :meth:`predict`.
+    """Mixed into a module that has `backbone`, `pixel_mean`, `pixel_std` and :meth:`predict`."""
 
-    Attributes:
-        window: size and stride of the sliding window in pixels, and how many windows are predicted at once; None: the
-            whole image.
-    """
+    window: tuple[int, int, int] | None = None
+    logits_type: type[LazyLogits] = LazyLogits
 
-    window: tuple[int, int, int] | None
+    def configure_inference(
+        self, window: tuple[int, int, int] | None = None, logits_type: type[LazyLogits] = LazyLogits
+    ) -> None:
+        """Choose how to predict.
+
+        Args:
+            window: size and stride of the sliding window in pixels, and how many windows are predicted at once; None:
+                the whole image.
+            logits_type: the form of a prediction.
+        """
+        self.window, self.logits_type = window, logits_type
 
     def predict(self, images: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W), sides multiples of 32 -> logits (B, K, H / stride, W / stride)."""
+        """Map normalized images (B, 3, H, W), sides multiples of 32, to logits (B, K, H / stride, W / stride)."""
         raise NotImplementedError
 
     @property
@@ -41,7 +50,7 @@ class Segmentor:
         return [{"sem_seg": prediction.logits()} for prediction in self.predictions(batched_inputs)]
 
     def label_maps(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Predict classes alone, without ever holding the logits of all classes at full size.
+        """Predict classes alone.
 
         Args:
             batched_inputs: as :meth:`logits` takes them.
@@ -51,7 +60,7 @@ class Segmentor:
         """
         return [{"labels": prediction.labels()} for prediction in self.predictions(batched_inputs)]
 
-    def predictions(self, batched_inputs: list[dict[str, Any]]) -> list[Prediction]:
+    def predictions(self, batched_inputs: list[dict[str, Any]]) -> list[LazyLogits]:
         """Predict a batch, and leave open what of the predictions is wanted."""
         return self.inference(self.preprocess_image(batched_inputs), batched_inputs)
 
@@ -60,7 +69,7 @@ class Segmentor:
         images: ImageList,
         batched_inputs: list[dict[str, Any]],
         predict: Callable[[Tensor], Tensor] | None = None,
-    ) -> list[Prediction]:
+    ) -> list[LazyLogits]:
         """Predict a batch, whole or by sliding window, each image for the size that it asks for.
 
         Args:
@@ -75,7 +84,7 @@ class Segmentor:
         predictions = []
         for parts, inputs, size in zip(windows, batched_inputs, images.image_sizes, strict=True):
             output_size = (inputs.get("height", size[0]), inputs.get("width", size[1]))
-            predictions.append(Prediction(parts, size, output_size))
+            predictions.append(self.logits_type(parts, size, output_size))
         return predictions
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:

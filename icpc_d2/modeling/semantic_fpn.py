@@ -6,7 +6,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
 from torch import Tensor
 
-from icpc_d2.modeling.build import build_window
+from icpc_d2.modeling.build import build_inference
 from icpc_d2.modeling.segmentor import Segmentor
 
 
@@ -15,24 +15,24 @@ class SemanticFPN(Segmentor, SemanticSegmentor):
     """Detectron2's `SemanticSegmentor`, evaluated as ICPC is: by sliding window, as label maps."""
 
     @configurable
-    def __init__(self, *, window: tuple[int, int, int] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, inference: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """
         Args:
-            window: see :class:`icpc_d2.modeling.segmentor.Segmentor`.
+            inference: see :meth:`icpc_d2.modeling.segmentor.Segmentor.configure_inference`.
             kwargs: of `SemanticSegmentor`, whose ``sem_seg_head`` is Detectron2's `SemSegFPNHead` or ours.
         """
         super().__init__(**kwargs)
-        self.window = window
+        self.configure_inference(**(inference or {}))
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Build backbone and head, and read how to predict."""
-        return {**super().from_config(cfg), "window": build_window(cfg)}
+        return {**super().from_config(cfg), "inference": build_inference(cfg)}
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
-        """As `SemanticSegmentor`: the losses in training, else a list of {"sem_seg": (K, height, width)}."""
+        """Do as `SemanticSegmentor`: the losses in training, else a list of {"sem_seg": (K, height, width)}."""
         return super().forward(batched_inputs) if self.training else self.logits(batched_inputs)
 
     def predict(self, images: Tensor) -> Tensor:
-        """Normalized images (B, 3, H, W), sides multiples of 32 -> logits (B, K, H / 4, W / 4)."""
+        """Map normalized images (B, 3, H, W), sides multiples of 32, to logits (B, K, H / 4, W / 4)."""
         return self.sem_seg_head.layers(self.backbone(images))

@@ -1,5 +1,6 @@
 """Detectron2's Semantic FPN head with dropout, and a loss that is defined on every batch."""
 
+from collections.abc import Callable
 from typing import Any
 
 from detectron2.config import CfgNode, configurable
@@ -8,8 +9,9 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
 from torch import Tensor, nn
 
+from icpc_d2.modeling.build import build_pixel_loss
 from icpc_d2.modeling.class_names import get_class_names
-from icpc_d2.modeling.losses.pixel import pixel_cross_entropy
+from icpc_d2.modeling.losses import pixel_cross_entropy
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -17,14 +19,23 @@ class SemanticFPNHead(SemSegFPNHead):
     """`SemSegFPNHead` with Dropout2d before the classifier; as many classes as there are class names."""
 
     @configurable
-    def __init__(self, input_shape: dict[str, ShapeSpec], *, dropout: float = 0.1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        input_shape: dict[str, ShapeSpec],
+        *,
+        dropout: float = 0.1,
+        pixel_loss: Callable[[Tensor, Tensor, int], Tensor] = pixel_cross_entropy,
+        **kwargs: Any,
+    ) -> None:
         """
         Args:
             input_shape: of the FPN's maps.
             dropout: probability in [0, 1).
+            pixel_loss: of logits, labels and the ignore value.
             kwargs: of `SemSegFPNHead`.
         """
         super().__init__(input_shape, **kwargs)
+        self.pixel_loss = pixel_loss
         # Detectron2 scales by the number of classes, so that few classes start with logits of about 10 and a loss of 8.
         nn.init.normal_(self.predictor.weight, std=0.01)
         self.predictor = nn.Sequential(nn.Dropout2d(dropout), self.predictor)
@@ -33,8 +44,13 @@ class SemanticFPNHead(SemSegFPNHead):
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         """Read ``MODEL.SEM_SEG_HEAD``."""
         arguments = super().from_config(cfg, input_shape)
-        return {**arguments, "num_classes": len(get_class_names(cfg)), "dropout": cfg.MODEL.SEM_SEG_HEAD.DROPOUT}
+        return {
+            **arguments,
+            "num_classes": len(get_class_names(cfg)),
+            "dropout": cfg.MODEL.SEM_SEG_HEAD.DROPOUT,
+            "pixel_loss": build_pixel_loss(cfg),
+        }
 
     def losses(self, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Logits (B, K, H / 4, W / 4) and labels (B, H, W) -> ``loss_sem_seg`` (L_seg of Eq. 9)."""
-        return {"loss_sem_seg": self.loss_weight * pixel_cross_entropy(predictions, targets, self.ignore_value)}
+        """Compare logits (B, K, H / 4, W / 4) with labels (B, H, W): ``loss_sem_seg``, L_seg of Eq. 9."""
+        return {"loss_sem_seg": self.loss_weight * self.pixel_loss(predictions, targets, self.ignore_value)}

@@ -133,7 +133,9 @@ def test_both_passes_over_a_batch_see_the_same_dropout_and_change_statistics_onc
     dropout = ["MODEL.CLIP.VIT_DROP_PATH", 0.5, "MODEL.CONTEXT_DECODER.DROPOUT", 0.5, "MODEL.SEM_SEG_HEAD.DROPOUT", 0.5]
     model = tiny(*SEPARATE, *norm, *dropout)
     found: list[float] = []
-    model.contrastive_loss.register_forward_hook(lambda module, inputs, output: found.append(output.item()))
+    model.alignment_loss.contrastive_loss.register_forward_hook(
+        lambda module, inputs, output: found.append(output.item())
+    )
     batch = seeded_batch(4)
     gradients(model, batch[:2], batch[2:])
     assert len(found) == 2

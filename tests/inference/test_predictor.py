@@ -22,8 +22,8 @@ from icpc_d2.data.reading import BadFileError
 from icpc_d2.inference.predictor import VOCABULARIES, Predictor, read_config
 from icpc_d2.modeling.alignment import cosine_scores
 from icpc_d2.modeling.text.class_tokens import ClassTokens
+from icpc_d2.modeling.text.text_encoder import TextEncoder
 from tests.support.checkpoints import CLASSES, tiny_cfg, write_checkpoint
-from tests.support.models import naive_text
 
 WINDOWS = ("TEST.SLIDING_WINDOW.ENABLED", True, "TEST.SLIDING_WINDOW.SIZE", 64, "TEST.SLIDING_WINDOW.STRIDE", 43)
 WORDS = ["a red car", "grass", "sky"]
@@ -131,16 +131,17 @@ def test_threads_give_the_same_and_nothing_global_changes(checkpoint: Path) -> N
 @pytest.mark.parametrize(
     ("prompt", "scales", "level"), [("icpc", [], "res5"), ("template", ["res4"], "res4"), ("icpc", ["res2"], "res4")]
 )
-def test_other_words_by_the_naive_way(load: Callable, prompt: str, scales: list[str], level: str) -> None:
+def test_other_words_by_the_plain_way(load: Callable, prompt: str, scales: list[str], level: str) -> None:
     predictor = load("MODEL.PROMPT.NAME", prompt, "MODEL.ALIGNMENT.LOSS_SCALES", scales)
     found = predictor(picture(64, 96), classes=WORDS)
 
-    model, names = predictor._model, WORDS if prompt == "icpc" else [f"a photo of a {word}." for word in WORDS]
+    model = predictor._model
     with torch.no_grad():
         image = torch.from_numpy(picture(64, 96).transpose(2, 0, 1).copy())
         features = model.backbone((image - model.pixel_mean)[None] / model.pixel_std)
         embed = features["dense_embed"]
-        text = naive_text(model.text_encoder, names, model.prompt(features["global_embed"]))
+        tokens = model.class_tokens.renamed(WORDS)
+        text = TextEncoder.forward(model.text_encoder, tokens, model.prompt(features["global_embed"]))
         text = model.context_decoder(text, features["global_embed"], embed)
         scores = cosine_scores(embed if level == "res5" else model.alignment.up_embed(embed), text)
         logits = F.interpolate(scores / 0.07, size=(64, 96), mode="bilinear", align_corners=False)[0]

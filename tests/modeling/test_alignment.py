@@ -65,14 +65,6 @@ def test_multi_scale_follows_eq_8(level: str) -> None:
     assert set(scores) == {"res2", "res3", "res4", "res5"}
 
 
-def test_fine_maps_exist_only_when_asked_for() -> None:
-    scores = MultiScaleAlignment("res5", 8, 5, "identity")(torch.randn(1, 8, 2, 2), torch.randn(1, 5, 8))
-    assert scores["res4"].shape == (1, 5, 4, 4)
-    assert set(scores.computed) == {"res4", "res5"}
-    assert scores["res2"].shape == (1, 5, 16, 16)
-    assert scores["res2"] is scores["res2"]
-
-
 def test_identity_start_upsamples_each_class_to_itself() -> None:
     scores = torch.randn(1, 5, 2, 3)
     torch.testing.assert_close(Up(5, 4, "identity")(scores), F.interpolate(scores, scale_factor=4, mode="nearest"))

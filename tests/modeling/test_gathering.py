@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from icpc_d2.modeling.losses import Candidates, ContrastiveLoss, sample_points
+from icpc_d2.modeling.losses import Candidates, GatheredContrastiveLoss, sample_points
 from icpc_d2.modeling.losses.gathering import find_candidates, gather
 
 IGNORE = 255
@@ -15,8 +15,8 @@ SEEDS = [3, 1, 4, 15]  # of four images
 
 def drawn(parts: list[Candidates], num_points: int, progress: float | None) -> list[float]:
     """The first coordinate of the points that are drawn from all parts, in their order."""
-    points, labels, is_hard, lots = gather(parts)
-    return points[sample_points(labels, is_hard, num_points, progress, IGNORE, lots), 0].tolist()
+    points, labels, is_hard, priorities = gather(parts)
+    return points[sample_points(labels, is_hard, num_points, progress, IGNORE, priorities), 0].tolist()
 
 
 @settings(max_examples=50, deadline=None)
@@ -49,12 +49,25 @@ def batch() -> tuple[Tensor, Tensor]:
     return torch.rand(4, 5, 6, 6), torch.where(labels == 5, IGNORE, labels)
 
 
+def joined(
+    loss: GatheredContrastiveLoss,
+    scores: Tensor,
+    labels: Tensor,
+    progress: float,
+    seeds: list[int | None],
+    others: list[Candidates] = (),
+) -> Tensor:
+    """The loss of one score map of a part, beside one map of each of the other parts."""
+    with loss.joined_with(seeds, [[other] for other in others]):
+        return loss(scores, labels, progress)
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 def test_parts_add_up_to_the_whole(normalize: bool) -> None:
     scores, labels = batch()
-    loss = ContrastiveLoss(5, 0.1, "easy_to_hard", normalize, IGNORE, gather=True)
+    loss = GatheredContrastiveLoss(5, 0.1, "easy_to_hard", normalize, IGNORE)
     whole = scores.clone().requires_grad_()
-    wanted = loss(whole, labels, 0.6, SEEDS)
+    wanted = joined(loss, whole, labels, 0.6, SEEDS)
     wanted.backward()
 
     parts = [slice(0, 1), slice(1, 3), slice(3, 4)]
@@ -62,7 +75,7 @@ def test_parts_add_up_to_the_whole(normalize: bool) -> None:
     gradients = []
     for index, part in enumerate(parts):
         mine = scores[part].clone().requires_grad_()
-        found = loss(mine, labels[part], 0.6, SEEDS[part], candidates[:index] + candidates[index + 1 :])
+        found = joined(loss, mine, labels[part], 0.6, SEEDS[part], candidates[:index] + candidates[index + 1 :])
         torch.testing.assert_close(found, wanted)
         found.backward()
         gradients.append(mine.grad / len(parts))
@@ -72,18 +85,18 @@ def test_parts_add_up_to_the_whole(normalize: bool) -> None:
 
 def test_seeds_decide_on_the_points() -> None:
     scores, labels = batch()
-    loss = ContrastiveLoss(2, 0.1, "random", False, IGNORE, gather=True)
-    assert loss(scores, labels, 0.0, SEEDS) == loss(scores, labels, 0.0, SEEDS)
-    assert loss(scores, labels, 0.0, SEEDS) != loss(scores, labels, 0.0, [0, 1, 2, 3])
-    assert loss(scores, labels, 0.0, [None] * 4) != loss(scores, labels, 0.0, [None] * 4)
+    loss = GatheredContrastiveLoss(2, 0.1, "random", False, IGNORE)
+    assert joined(loss, scores, labels, 0.0, SEEDS) == joined(loss, scores, labels, 0.0, SEEDS)
+    assert joined(loss, scores, labels, 0.0, SEEDS) != joined(loss, scores, labels, 0.0, [0, 1, 2, 3])
+    assert joined(loss, scores, labels, 0.0, [None] * 4) != joined(loss, scores, labels, 0.0, [None] * 4)
 
 
 def test_a_part_without_labels_still_has_a_gradient() -> None:
     scores, labels = batch()
-    loss = ContrastiveLoss(5, 0.1, "random", False, IGNORE, gather=True)
+    loss = GatheredContrastiveLoss(5, 0.1, "random", False, IGNORE)
     others = [loss.candidates(scores, labels, SEEDS)]
     mine = scores[:1].clone().requires_grad_()
-    found = loss(mine, torch.full_like(labels[:1], IGNORE), 0.0, [9], others)
+    found = joined(loss, mine, torch.full_like(labels[:1], IGNORE), 0.0, [9], others)
     found.backward()
     assert found > 0
     assert mine.grad.abs().sum() == 0
@@ -98,7 +111,7 @@ def test_no_more_points_are_sent_than_could_be_drawn() -> None:
 
 def test_info_nce_stays_in_float32_under_mixed_precision() -> None:
     scores, labels = batch()
-    loss = ContrastiveLoss(50, 0.1, "random", False, IGNORE, gather=True)
-    wanted = loss(scores, labels, 0.0, SEEDS)
+    loss = GatheredContrastiveLoss(50, 0.1, "random", False, IGNORE)
+    wanted = joined(loss, scores, labels, 0.0, SEEDS)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(loss(scores, labels, 0.0, SEEDS), wanted)
+        assert torch.equal(joined(loss, scores, labels, 0.0, SEEDS), wanted)

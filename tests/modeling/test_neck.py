@@ -1,149 +1,42 @@
-"""The folded laterals against concatenation followed by Detectron2's own convolution."""
+"""The neck against Detectron2's own FPN on concatenated maps."""
 
-import copy
-
-import pytest
 import torch
 from detectron2.layers import ShapeSpec
-from torch import Tensor, nn
-from torch.nn import functional as F
+from detectron2.modeling import Backbone
+from detectron2.modeling.backbone import FPN
+from torch import Tensor
 
-from icpc_d2.modeling.alignment import MultiScaleAlignment, ScoreMaps, SingleScaleAlignment
-from icpc_d2.modeling.fast.folding import Step, choose_splits, count_macs, expand, fold, make_plan
 from icpc_d2.modeling.neck import AlignedFPN
 
-LEVELS = ("res2", "res3", "res4", "res5")
-SHAPES = {level: ShapeSpec(channels=6 + index, stride=4 * 2**index) for index, level in enumerate(LEVELS)}
+SHAPES = {f"res{i + 2}": ShapeSpec(channels=6 + i, stride=4 * 2**i) for i in range(4)}
 
 
-def build(num_classes: int, multi_scale: bool = True, out_channels: int = 8) -> tuple[nn.Module, AlignedFPN]:
-    alignment = MultiScaleAlignment("res5", 12, num_classes, "random") if multi_scale else SingleScaleAlignment("res5")
-    neck = AlignedFPN(SHAPES, alignment.levels, num_classes, out_channels=out_channels)
-    for parameter in [*alignment.parameters(), *neck.parameters()]:
-        nn.init.normal_(parameter, std=0.2)
-    return alignment, neck
+class Given(Backbone):
+    """Below FPN: the maps themselves."""
+
+    def __init__(self, shapes: dict[str, ShapeSpec]) -> None:
+        super().__init__()
+        self.shapes = shapes
+
+    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
+        return x
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return self.shapes
 
 
-def naive_neck(neck: AlignedFPN, features: dict[str, Tensor], scores: dict[str, Tensor]) -> dict[str, Tensor]:
-    """FPN written out on concatenated maps."""
-    outputs, top = {}, None
-    for stage, level in reversed(list(enumerate(LEVELS, start=2))):
-        joined = torch.cat([features[level], scores[level]], dim=1) if level in scores else features[level]
-        lateral = neck.get_submodule(f"fpn_lateral{stage}").conv
-        x = F.conv2d(joined, lateral.weight, lateral.bias)
-        top = x if top is None else x + F.interpolate(top, scale_factor=2.0, mode="nearest")
-        outputs[f"p{stage}"] = neck.get_submodule(f"fpn_output{stage}")(top)
-    return outputs
-
-
-def inputs(batch: int, size: int = 4) -> tuple[dict[str, Tensor], Tensor, Tensor, int]:
-    features = {
-        level: torch.randn(batch, shape.channels, size * 32 // shape.stride, (size + 2) * 32 // shape.stride)
-        for level, shape in SHAPES.items()
+def test_is_detectron2s_fpn_on_concatenated_maps() -> None:
+    """With score maps at the two coarse levels alone."""
+    neck = AlignedFPN(SHAPES, ("res4", "res5"), 5, out_channels=8)
+    features = {name: torch.randn(2, s.channels, 128 // s.stride, 64 // s.stride) for name, s in SHAPES.items()}
+    scores = {name: torch.randn(2, 5, *features[name].shape[2:]) for name in ("res5", "res4")}
+    joined = {
+        name: torch.cat([features[name], scores[name]], dim=1) if name in scores else features[name] for name in SHAPES
     }
-    return features, torch.randn(batch, 12, size, size + 2)
-
-
-@pytest.mark.parametrize("multi_scale", [True, False])
-@pytest.mark.parametrize("num_classes", [2, 5, 40])
-@pytest.mark.parametrize("asked_for", [(), ("res3",), ("res2",)])
-def test_equals_the_plain_form_in_outputs_and_gradients(num_classes: int, multi_scale: bool, asked_for: tuple) -> None:
-    alignment, neck = build(num_classes, multi_scale)
-    features, dense = inputs(2)
-    text = torch.randn(2, num_classes, 12, requires_grad=True)
-    parameters = [text, *alignment.parameters(), *neck.parameters()]
-
-    scores = alignment(dense, text)
-    for level in asked_for if multi_scale else ():
-        scores[level]
-    found = neck((features, scores))
-    wanted = naive_neck(neck, features, dict(alignment(dense, text)))
-    weights = {name: torch.randn_like(value) for name, value in wanted.items()}
+    shapes = {name: ShapeSpec(channels=x.shape[1], stride=SHAPES[name].stride) for name, x in joined.items()}
+    fpn = FPN(Given(shapes), list(SHAPES), 8)
+    fpn.load_state_dict({name.replace(".conv.", "."): value for name, value in neck.state_dict().items()})
+    wanted, found = fpn(joined), neck((features, scores))
+    assert list(found) == list(wanted) == ["p2", "p3", "p4", "p5"]
     for name in wanted:
-        torch.testing.assert_close(found[name], wanted[name], atol=1e-4, rtol=1e-4)
-    ours, plain = (
-        torch.autograd.grad(sum((out[name] * weights[name]).sum() for name in wanted), parameters)
-        for out in (found, wanted)
-    )
-    for gradient, reference in zip(ours, plain, strict=True):
-        torch.testing.assert_close(gradient, reference, atol=1e-4 * reference.abs().max().item(), rtol=1e-3)
-
-
-def test_every_split_gives_the_same_lateral() -> None:
-    alignment, _ = build(3)
-    weight = torch.randn(4, 3)
-    x = torch.randn(2, 3, 3, 5)
-    steps = tuple(map(Step, alignment.up_32_to_4))
-    out = torch.randn(2, 4, 24, 40)
-    plain = out + F.conv2d(alignment.up_32_to_4(x), weight[..., None, None])
-    for split in range(4):
-        head, kernel = nn.Sequential(*(step.conv for step in steps[:split])), fold(weight, steps[split:])
-        torch.testing.assert_close(kernel.add_to(out, head(x)), plain, atol=1e-4, rtol=1e-4)
-
-
-def test_kept_kernels_follow_the_weights() -> None:
-    alignment, neck = build(40)
-    features, dense = inputs(1)
-    text = torch.randn(1, 40, 12)
-    with torch.no_grad():
-        first = neck((features, alignment(dense, text)))["p2"]
-        assert torch.equal(first, neck((features, alignment(dense, text)))["p2"])
-        for change in (
-            lambda: alignment.up_8_to_4[0].weight.mul_(2),
-            lambda: neck.fpn_lateral2.conv.weight.add_(0.1),
-            lambda: (neck.fpn_lateral2.conv.weight.data.add_(0.1), neck.eval()),
-            lambda: alignment.load_state_dict({k: v + 0.01 for k, v in alignment.state_dict().items()}),
-        ):
-            change()
-            found = neck((features, alignment(dense, text)))["p2"]
-            torch.testing.assert_close(
-                found, naive_neck(neck, features, alignment(dense, text))["p2"], atol=1e-4, rtol=1e-4
-            )
-            assert not torch.allclose(first, found)
-        other = copy.deepcopy(neck)((features, alignment(dense, text)))["p2"]
-        torch.testing.assert_close(other, found)
-
-
-def test_no_fine_map_exists_in_evaluation_with_many_classes() -> None:
-    alignment, neck = build(300, out_channels=8)
-    features, dense = inputs(1)
-    with torch.no_grad():
-        scores = alignment(dense, torch.randn(1, 300, 12))
-        neck((features, scores))
-    assert set(scores.computed) == {"res4", "res5"}
-
-
-def test_counted_macs_are_those_of_the_loops() -> None:
-    """The plain form of Eq. 8 at stride 4, counted by hand, and the best plan against every other."""
-    alignment, _ = build(10)
-    scores = ScoreMaps({}, alignment(torch.randn(1, 12, 4, 4), torch.randn(1, 10, 12)).terms)
-    positions = {"res5": 16, "res4": 64, "res3": 256, "res2": 1024}
-    chains = expand("res2", scores.terms, {"res3", "res4", "res5"})
-    plain = [len(chain.steps) for chain in chains]
-    by_hand = 100 * 4 * ((16 + 64 + 256) + (64 + 256) + 256) + 10 * 7 * 1024
-    assert count_macs(chains, plain, positions, 10, 7, True) == by_hand
-    # One kernel of 8 from res5, one of 4 from res4, one of 2 from res3: all at stride 4.
-    assert count_macs(chains, [0, 0, 0], positions, 10, 7, False) == 3 * 10 * 7 * 1024
-    best = choose_splits(chains, positions, 10, 7, True)
-    assert count_macs(chains, best, positions, 10, 7, True) <= by_hand
-
-
-@pytest.mark.parametrize(("composing", "batch", "at_least"), [(False, 1, 5.0), (True, 4, 2.2)])
-def test_847_classes_at_512_cost_a_fraction(composing: bool, batch: int, at_least: float) -> None:
-    """Up-sampling and laterals of the paper's form against the plan's."""
-    channels, out_channels = 847, 256
-    with torch.device("meta"):
-        alignment = MultiScaleAlignment("res5", 8, channels, "random")
-    up = {name: module for name, module in alignment.named_children() if name != "up_embed"}
-    terms = {
-        "res3": [("res5", up["up_32_to_8"]), ("res4", up["up_16_to_8"])],
-        "res2": [("res5", up["up_32_to_4"]), ("res4", up["up_16_to_4"]), ("res3", up["up_8_to_4"])],
-    }
-    positions = {level: batch * (512 // (4 * 2**index)) ** 2 for index, level in enumerate(LEVELS)}
-    plan = make_plan(terms, positions, LEVELS, channels, out_channels, composing)
-    every = set(LEVELS)
-    plain = 0
-    for level in LEVELS:
-        chains = expand(level, terms, every - {level} if level in terms else every)
-        plain += count_macs(chains, [len(c.steps) for c in chains], positions, channels, out_channels, False)
-    assert plain / plan.macs >= at_least
+        assert torch.equal(found[name], wanted[name])

@@ -5,7 +5,8 @@ import torch
 from detectron2.modeling import build_model
 from torch import nn
 
-from icpc_d2.modeling.inference import Prediction, sliding_windows
+from icpc_d2.modeling.predictions import LazyLogits
+from icpc_d2.modeling.windows import sliding_windows
 from tests.support.models import make_batch, make_cfg
 
 BASELINE = (
@@ -46,6 +47,6 @@ def test_sliding_window(size: tuple[int, int]) -> None:
     (inputs,) = make_batch(size)
     with torch.no_grad():
         image = model.preprocess_image([inputs])[0]
-        wanted = Prediction(sliding_windows(model.predict, image, 64, 43, 1, 32), size, size).logits()
+        wanted = LazyLogits(sliding_windows(model.predict, image, 64, 43, 1, 32), size, size).logits()
         torch.testing.assert_close(model([inputs])[0]["sem_seg"], wanted)
         assert torch.equal(model.label_maps([inputs])[0]["labels"], model([inputs])[0]["sem_seg"].argmax(dim=0))

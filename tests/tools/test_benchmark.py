@@ -11,7 +11,7 @@ import torch
 
 from icpc_d2.analysis.timing import Outcome, alternate, max_abs_diff, max_rel_diff
 from icpc_d2.modeling import ICPC
-from icpc_d2.tools import reference
+from icpc_d2.tools.benchmark import cases
 from icpc_d2.tools.benchmark.cases import build_case
 from icpc_d2.tools.benchmark.command import differences, main, parse_args
 from tests.support.configs import CONFIGS
@@ -86,8 +86,8 @@ def test_the_options_of_a_step_are_in_one_of_the_two_alone(monkeypatch: pytest.M
 def test_a_difference_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    plain = reference.plain_pixel_cross_entropy
-    monkeypatch.setattr(reference, "plain_pixel_cross_entropy", lambda *inputs: 1.01 * plain(*inputs))
+    plain = cases.pixel_cross_entropy
+    monkeypatch.setattr(cases, "pixel_cross_entropy", lambda *inputs: 1.01 * plain(*inputs))
     code, _ = run(tmp_path, "loss", "--no-memory")
     assert code == 1
     assert "max_abs_diff" in (message := capsys.readouterr().err) and "max_rel_grad_diff" in message

@@ -14,7 +14,7 @@ from torch import nn
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.reading import read_image, read_label
 from icpc_d2.evaluation.image_writer import spread
-from icpc_d2.modeling.open_vocabulary import answer
+from icpc_d2.modeling.open_vocabulary import predict_open
 from icpc_d2.visualization import Palette, comparison
 
 NUM_IMAGES = 4
@@ -59,7 +59,7 @@ class ValidationImages(HookBase):
         metadata = MetadataCatalog.get(self._dataset)
         label = read_label(sample["sem_seg_file_name"], colors=metadata.get("label_colors"))
         inputs = self._mapper({"file_name": sample["file_name"]})
-        (found,) = answer(self._model, [inputs], "decoder")
+        (found,) = predict_open(self._model, [inputs], "decoder")
         prediction, alignment = (logits and logits.labels().cpu().numpy() for logits in found)
         image = read_image(sample["file_name"])
         return comparison(image, label, prediction, Palette.from_metadata(metadata), alignment)

@@ -15,27 +15,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Step(NamedTuple):
+class UpStep(NamedTuple):
     """A transposed convolution of kernel and stride 2, K to K channels."""
 
     conv: nn.ConvTranspose2d
     biased: bool = True
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(B, K, h, w) -> (B, K, 2h, 2w)."""
+        """Up-sample (B, K, h, w) to (B, K, 2h, 2w)."""
         return F.conv_transpose2d(x, self.conv.weight, self.conv.bias if self.biased else None, stride=2)
 
 
-Steps = tuple[Step, ...]
+UpSteps = tuple[UpStep, ...]
 Convs = tuple[nn.ConvTranspose2d, ...]
 Terms = Mapping[str, Sequence[tuple[str, Sequence[nn.ConvTranspose2d]]]]
 
 
 class Chain(NamedTuple):
-    """Steps to run on the map of a level."""
+    """UpSteps to run on the map of a level."""
 
     source: str
-    steps: Steps
+    steps: UpSteps
 
 
 class Kernel(NamedTuple):
@@ -45,7 +45,7 @@ class Kernel(NamedTuple):
     bias: Tensor  # (O, k, k)
 
     def add_to(self, out: Tensor, x: Tensor) -> Tensor:
-        """``out`` (B, O, h * k, w * k) plus the convolution of (B, K, h, w), as a new tensor.
+        """Return ``out`` (B, O, h * k, w * k) plus the convolution of (B, K, h, w), as a new tensor.
 
         As stride equals kernel, it is a matrix product, and an addition that puts each result in its place. With
         channels last, k x k results of a position lie side by side, which is several times faster on a CPU.
@@ -58,7 +58,7 @@ class Kernel(NamedTuple):
         return total.flatten(4, 5).flatten(2, 3)
 
 
-def fold(weight: Tensor, steps: Steps, products: dict[Convs, Tensor] | None = None) -> Kernel:
+def fold(weight: Tensor, steps: UpSteps, products: dict[Convs, Tensor] | None = None) -> Kernel:
     """Multiply the steps, the last one first, into a 1x1 convolution `weight` (O, K) that follows them.
 
     Args:
@@ -80,7 +80,7 @@ def fold(weight: Tensor, steps: Steps, products: dict[Convs, Tensor] | None = No
     return Kernel(kernel, bias)
 
 
-def count_macs(
+def count_chain_macs(
     chains: Sequence[Chain],
     splits: Sequence[int],
     positions: dict[str, int],
@@ -88,7 +88,7 @@ def count_macs(
     out_channels: int,
     composing: bool,
 ) -> int:
-    """Multiply-adds of chains whose first `splits` steps run as they stand while the others are folded.
+    """Count the multiply-adds of chains whose first `splits` steps run as they stand while the others are folded.
 
     Args:
         positions: B * h * w of each source.
@@ -111,9 +111,10 @@ def count_macs(
 def choose_splits(
     chains: Sequence[Chain], positions: dict[str, int], channels: int, out_channels: int, composing: bool
 ) -> tuple[int, ...]:
-    """How many steps of each chain to run as they stand, so that the fewest multiply-adds are spent."""
+    """Choose how many steps of each chain run as they stand, so that the fewest multiply-adds are spent."""
     options = itertools.product(*(range(len(chain.steps) + 1) for chain in chains))
-    return min(options, key=lambda splits: count_macs(chains, splits, positions, channels, out_channels, composing))
+    sizes = (positions, channels, out_channels, composing)
+    return min(options, key=lambda splits: count_chain_macs(chains, splits, *sizes))
 
 
 class Plan(NamedTuple):
@@ -126,12 +127,12 @@ class Plan(NamedTuple):
 
 
 def expand(level: str, terms: Terms, sources: Collection[str]) -> list[Chain]:
-    """The chains that lead from `sources` to a level; `terms` says which (level, up-sampling) it is the sum of."""
+    """List the chains that lead from `sources` to a level; `terms` says which (level, up-sampling) it is the sum of."""
     if level in sources:
         return [Chain(level, ())]
     return [
         # up(a + b) is up(a) + up(b) but for the bias, which is added once.
-        Chain(chain.source, (*chain.steps, *(Step(conv, biased=index == 0) for conv in up)))
+        Chain(chain.source, (*chain.steps, *(UpStep(conv, biased=index == 0) for conv in up)))
         for source, up in terms[level]
         for index, chain in enumerate(expand(source, terms, sources))
     ]
@@ -148,10 +149,10 @@ def make_plan(
     """Find the cheapest way from the maps that are there to the laterals of `levels`, by counted multiply-adds.
 
     Args:
-        terms: of :class:`icpc_d2.modeling.alignment.ScoreMaps`.
+        terms: of :class:`icpc_d2.modeling.fast.lazy_alignment.ScoreMaps`.
         positions: B * h * w of every level.
         levels: that a lateral convolution wants.
-        channels, out_channels, composing: as :func:`count_macs`.
+        channels, out_channels, composing: as :func:`count_chain_macs`.
     """
     present = set(positions) - set(terms)
     plans = []
@@ -165,11 +166,11 @@ def make_plan(
                 level: choose_splits(chains[level], positions, channels, out_channels, composing) for level in levels
             }
             macs = sum(
-                count_macs(chains[level], splits[level], positions, channels, out_channels, composing)
+                count_chain_macs(chains[level], splits[level], positions, channels, out_channels, composing)
                 for level in levels
             )
             for level in materialized:
                 own = expand(level, terms, present)
-                macs += count_macs(own, [len(chain.steps) for chain in own], positions, channels, 0, composing)
+                macs += count_chain_macs(own, [len(chain.steps) for chain in own], positions, channels, 0, composing)
             plans.append(Plan(macs, materialized, chains, splits))
     return min(plans, key=lambda plan: plan.macs)

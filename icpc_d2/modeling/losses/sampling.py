@@ -10,7 +10,7 @@ def sample_points(
     num_points: int,
     progress: float | None,
     ignore_value: int,
-    lots: Tensor | None = None,
+    priorities: Tensor | None = None,
 ) -> Tensor:
     """Draw up to `num_points` points of every class that is present.
 
@@ -20,14 +20,14 @@ def sample_points(
         num_points: |P|.
         progress: t / T in [0, 1]; ``round(progress * num_points)`` of a class's points are hard, the others easy, and
             where one kind runs short the other fills in. None draws at random.
-        lots: (N,) int64, no two alike: the lowest are drawn first. None: drawn here.
+        priorities: (N,) int64, no two alike: the lowest are drawn first. None: random.
 
     Returns:
         (M,) indices into the points, without repetition.
     """
     valid = (labels != ignore_value).nonzero().flatten()
     # Shuffled first, so that the stable sort below leaves each group in random order.
-    order = torch.randperm(len(valid), device=labels.device) if lots is None else lots[valid].argsort()
+    order = torch.randperm(len(valid), device=labels.device) if priorities is None else priorities[valid].argsort()
     shuffled = valid[order]
     if progress is None:
         is_hard = torch.zeros_like(is_hard)
@@ -40,7 +40,7 @@ def sample_points(
 
 
 def _quotas(groups: Tensor, counts: Tensor, num_points: int, num_hard: int) -> Tensor:
-    """How many points each group may give; groups are 2 * class + (1 if hard), present ones only, sorted."""
+    """Return how many points each group may give; groups are 2 * class + (1 if hard), present ones only, sorted."""
     classes, index = (groups // 2).unique_consecutive(return_inverse=True)
     available = counts.new_zeros(len(classes), 2)
     available[index, groups % 2] = counts

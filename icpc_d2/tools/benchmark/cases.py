@@ -6,6 +6,7 @@ Shapes: B images, K classes, C joint embedding width, S side of the image in pix
 import itertools
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,14 @@ from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
-from icpc_d2.analysis.random_models import build_random, load_resolved_config, random_batch
+from icpc_d2.analysis.random_models import (
+    build_both_forms,
+    build_random,
+    load_resolved_config,
+    plain_form,
+    random_batch,
+    share_parameters,
+)
 from icpc_d2.analysis.timing import Computation, Outcome
 from icpc_d2.config import get_config_file
 from icpc_d2.config.load import leaves
@@ -21,8 +29,8 @@ from icpc_d2.engine.parallel import prepare
 from icpc_d2.engine.solver import build_optimizer
 from icpc_d2.engine.train_step import build_step
 from icpc_d2.modeling import build, clip
+from icpc_d2.modeling.fast.strip_loss import strip_pixel_cross_entropy
 from icpc_d2.modeling.losses import pixel_cross_entropy
-from icpc_d2.tools import reference
 
 
 class Case(NamedTuple):
@@ -46,26 +54,26 @@ def _text_case(cfg: CfgNode, args: Namespace) -> Case:
     """Class names in the context of B images -> text embeddings (B, K, C)."""
     names = build.get_class_names(cfg)
     channels = clip.get_architecture(cfg.MODEL.CLIP.ARCH)["embed_dim"]
-    text = nn.ModuleDict(build.build_text(cfg, names, channels)).to(args.device)
-    prompt, tokens, ours = text["prompt"], text["class_tokens"], text["text_encoder"]
-    naive = reference.NaiveTextEncoder(ours)
+    forms = [nn.ModuleDict(build.build_text(form, names, channels)).to(args.device) for form in (plain_form(cfg), cfg)]
+    share_parameters(forms[1], forms[0])
     embed = torch.randn(args.batch, channels, device=args.device, requires_grad=True)
+    prompt = forms[1]["prompt"]
     inputs = [embed, *prompt.parameters()]
     weights = torch.randn(1, len(names), channels, device=args.device)
-    return Case(
-        *(
-            _computation(lambda encoder=encoder: [encoder(tokens, prompt(embed))], inputs, [weights], args.mode)
-            for encoder in (naive, ours)
-        )
-    )
+
+    def encode(form: nn.ModuleDict) -> list[Tensor]:
+        return [form["text_encoder"](form["class_tokens"], prompt(embed))]
+
+    return Case(*(_computation(partial(encode, form), inputs, [weights], args.mode) for form in forms))
 
 
 def _alignment_case(cfg: CfgNode, args: Namespace) -> Case:
     """Backbone maps, dense embedding and text embeddings -> the lateral convolutions of the FPN."""
-    model = build_random(cfg)
-    shapes = model.backbone.output_shape()
-    del model.backbone, model.text_encoder
-    for parameter in model.alignment.parameters():
+    plain, fast = build_both_forms(cfg)
+    shapes = fast.backbone.output_shape()
+    for model in (plain, fast):
+        del model.backbone, model.text_encoder
+    for parameter in fast.alignment.parameters():
         # Off the identity that it starts from, where many a mistake would not show.
         parameter.data.add_(torch.randn_like(parameter), alpha=0.5 * parameter.shape[0] ** -0.5)
     maps = {
@@ -74,25 +82,23 @@ def _alignment_case(cfg: CfgNode, args: Namespace) -> Case:
         if s.stride
     }
     dense = maps.pop("dense_embed").requires_grad_()
-    num_classes = len(model.class_tokens)
+    num_classes = len(fast.class_tokens)
     text = torch.randn(args.batch, num_classes, dense.shape[1], device=args.device, requires_grad=True)
-    alignment, neck = model.alignment, model.neck
-    plain_alignment, plain_neck = reference.PlainAlignment(alignment), reference.PlainNeck(neck)
+    levels = list(reversed(fast.neck.in_features))
 
-    def naive() -> list[Tensor]:
-        return plain_neck.laterals(maps, plain_alignment(dense, text))
+    def laterals(model: nn.Module) -> list[Tensor]:
+        joined = model.neck.bottom_up((maps, model.alignment(dense, text)))
+        return [lateral(joined[level]) for level, lateral in zip(levels, model.neck.lateral_convs, strict=True)]
 
-    def ours() -> list[Tensor]:
-        joined = neck.bottom_up((maps, alignment(dense, text)))
-        levels = reversed(neck.in_features)
-        return [lateral(joined[level]) for level, lateral in zip(levels, neck.lateral_convs, strict=True)]
-
-    laterals = nn.ModuleList(neck.lateral_convs)
-    inputs = [dense, text, *alignment.parameters(), *laterals.parameters()]
-    width = laterals[0].conv.out_channels
-    sizes = [maps[level].shape[-2:] for level in reversed(neck.in_features)]
-    weights = [torch.randn(args.batch, width, *size, device=args.device) for size in sizes]
-    return Case(*(_computation(compute, inputs, weights, args.mode) for compute in (naive, ours)))
+    parameters = [*fast.alignment.parameters(), *nn.ModuleList(fast.neck.lateral_convs).parameters()]
+    width = fast.neck.lateral_convs[0].conv.out_channels
+    weights = [torch.randn(args.batch, width, *maps[level].shape[-2:], device=args.device) for level in levels]
+    return Case(
+        *(
+            _computation(partial(laterals, model), [dense, text, *parameters], weights, args.mode)
+            for model in (plain, fast)
+        )
+    )
 
 
 def _loss_case(cfg: CfgNode, args: Namespace) -> Case:
@@ -106,7 +112,7 @@ def _loss_case(cfg: CfgNode, args: Namespace) -> Case:
     def compute(loss: Callable[[Tensor, Tensor, int], Tensor]) -> list[Tensor]:
         return [loss(scores, labels, ignore) for scores in logits]
 
-    losses = (reference.plain_pixel_cross_entropy, pixel_cross_entropy)
+    losses = (pixel_cross_entropy, strip_pixel_cross_entropy)
     weights = [torch.ones((), device=args.device)] * 2
     return Case(*(_computation(lambda loss=loss: compute(loss), logits, weights, args.mode) for loss in losses))
 
@@ -139,11 +145,7 @@ def _inference(predict: Callable[[], list[Tensor]]) -> Computation:
 
 def _train_case(cfg: CfgNode, args: Namespace) -> Case:
     """Images and labels of S x S -> the losses, which are ours in both, and their gradients."""
-    if args.against:
-        pair = _against(cfg, args)
-    else:
-        model = build_random(cfg)
-        pair = [reference.make_reference(model), model]
+    pair = _against(cfg, args) if args.against else build_both_forms(cfg)
     batch = random_batch(len(pair[1].class_tokens), args.batch, args.size)
 
     def compute(model: nn.Module) -> Outcome:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from icpc_d2.analysis.cost import SplitCost, count_split
-from icpc_d2.analysis.random_models import build_on_meta, load_resolved_config
+from icpc_d2.analysis.random_models import load_resolved_config
 from icpc_d2.config import get_config_file
 
 ROWS = Path(__file__).with_name("paper_rows.csv")
@@ -77,7 +77,7 @@ class Counter:
         key = f"{network}\n{cfg.DATASETS.TRAIN}"
         if key not in self._counts:
             with torch.no_grad():
-                self._counts[key] = Counts(*count_split(build_on_meta(cfg), IMAGE_SIZE, IMAGE_SIZE))
+                self._counts[key] = Counts(*count_split(cfg, IMAGE_SIZE, IMAGE_SIZE))
         return self._counts[key]
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icpc_d2.analysis.cost import PARTS, Cost, count_cost
-from icpc_d2.analysis.random_models import build_on_meta, load_resolved_config
+from icpc_d2.analysis.random_models import load_resolved_config
 from icpc_d2.tools.flops.sweep import plot_cost_curves
 
 
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plot_cost_curves(args.config_file, args.options, args.sweep)
         print(args.sweep)
         return
-    model = build_on_meta(load_resolved_config(args.config_file, args.options, args.classes, device="meta"))
-    cost = count_cost(model, *args.shape, reference=args.reference)
+    cfg = load_resolved_config(args.config_file, args.options, args.classes)
+    cost = count_cost(cfg, *args.shape, reference=args.reference)
     form = ", the paper's form" if args.reference else ""
     print(f"{args.config_file}, one image of {args.shape[0]} x {args.shape[1]} pixels{form}\n")
     print(format_cost(cost))

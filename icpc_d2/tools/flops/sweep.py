@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from icpc_d2.analysis.cost import Cost, count_cost
-from icpc_d2.analysis.random_models import build_random, load_resolved_config
+from icpc_d2.analysis.random_models import load_resolved_config
 from icpc_d2.visualization.figure import saved_figure
 
 NUM_CLASSES = (19, 59, 150, 300, 500, 847, 1200, 1600, 2000)
@@ -40,7 +40,7 @@ def plot_cost_curves(
 
 
 def _count(config_file: str, options: Sequence[str], num_classes: int, size: int) -> Cost:
-    return count_cost(build_random(load_resolved_config(config_file, options, num_classes)), size, size)
+    return count_cost(load_resolved_config(config_file, options, num_classes), size, size)
 
 
 def _draw(by_classes: list[Point], by_size: list[Point], out: Path) -> None:

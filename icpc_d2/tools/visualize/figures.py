@@ -52,7 +52,7 @@ def regions_figure(args: Namespace) -> None:
     models = [load_aligned(source) for source in args.models]
     samples = _samples(args, models[0])
     classes = _classes(args, models, samples)
-    level = args.level or models[0].model.loss_scales[0]
+    level = args.level or models[0].model.alignment_loss.levels[0]
     rows = []
     for sample in samples:
         masks = None if sample.label is None else np.stack([sample.label == index for index in classes])

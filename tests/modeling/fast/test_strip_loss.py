@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from icpc_d2.modeling.losses import pixel, pixel_cross_entropy
+from icpc_d2.modeling.fast import strip_loss
+from icpc_d2.modeling.fast.strip_loss import strip_pixel_cross_entropy
 from tests.support.peak_memory import peak_growth
 
 IGNORE = 255
@@ -28,11 +29,11 @@ def make(shape: tuple[int, ...], size: tuple[int, int], ignore_value: int = IGNO
 
 
 def strips_of(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], width: int, rows: int) -> None:
-    monkeypatch.setattr(pixel, "STRIP_BYTES", 4 * shape[1] * width * rows)
+    monkeypatch.setattr(strip_loss, "STRIP_BYTES", 4 * shape[1] * width * rows)
 
 
 def assert_equal(logits: Tensor, labels: Tensor, ignore_value: int = IGNORE) -> None:
-    found, wanted = pixel_cross_entropy(logits, labels, ignore_value), plain(logits, labels, ignore_value)
+    found, wanted = strip_pixel_cross_entropy(logits, labels, ignore_value), plain(logits, labels, ignore_value)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, wanted.float(), rtol=1e-5, atol=1e-6)
     (ours,), (theirs,) = torch.autograd.grad(found, logits), torch.autograd.grad(wanted, logits)
@@ -70,12 +71,12 @@ def test_847_classes_with_16_bit_labels() -> None:
 def test_strips_are_as_small_as_they_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """And still take a row where a single one is too large."""
     sizes = []
-    strip_loss = pixel._strip_loss
-    monkeypatch.setattr(pixel, "_strip_loss", lambda *args: sizes.append(args[2].shape) or strip_loss(*args))
+    of_strip = strip_loss._strip_loss
+    monkeypatch.setattr(strip_loss, "_strip_loss", lambda *args: sizes.append(args[2].shape) or of_strip(*args))
     logits, labels = make((2, 6, 8, 12), (30, 48))
     for rows, wanted in ((12, [12, 12, 6] * 2), (0, [1] * 60)):
         strips_of(monkeypatch, (2, 6), 48, rows)
-        pixel_cross_entropy(logits, labels, IGNORE)
+        strip_pixel_cross_entropy(logits, labels, IGNORE)
         assert [tuple(size) for size in sizes] == [(height, 48) for height in wanted]
         sizes.clear()
 
@@ -83,13 +84,13 @@ def test_strips_are_as_small_as_they_should_be(monkeypatch: pytest.MonkeyPatch) 
 def test_any_scale_of_the_incoming_gradient() -> None:
     logits, labels = make((2, 5, 4, 6), (16, 24))
     (wanted,) = torch.autograd.grad(plain(logits, labels) ** 2 * 65536, logits)
-    (found,) = torch.autograd.grad(pixel_cross_entropy(logits, labels, IGNORE) ** 2 * 65536, logits)
+    (found,) = torch.autograd.grad(strip_pixel_cross_entropy(logits, labels, IGNORE) ** 2 * 65536, logits)
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_backward_twice_through_one_graph() -> None:
     logits, labels = make((1, 5, 4, 6), (16, 24))
-    loss = pixel_cross_entropy(logits, labels, IGNORE)
+    loss = strip_pixel_cross_entropy(logits, labels, IGNORE)
     first, second = (torch.autograd.grad(loss, logits, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
 
@@ -97,7 +98,7 @@ def test_backward_twice_through_one_graph() -> None:
 @pytest.mark.parametrize("with_gradient", [True, False])
 def test_nothing_labelled_is_zero(with_gradient: bool) -> None:
     logits = torch.randn(1, 5, 4, 4, requires_grad=with_gradient)
-    loss = pixel_cross_entropy(logits, torch.full((1, 8, 8), IGNORE), IGNORE)
+    loss = strip_pixel_cross_entropy(logits, torch.full((1, 8, 8), IGNORE), IGNORE)
     assert loss.item() == 0
     assert loss.requires_grad == with_gradient
     if with_gradient:
@@ -114,7 +115,7 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     logits, labels = make((2, 5, 4, 6), (16, 24))
     logits = logits.detach().to(dtype).requires_grad_()
     with torch.autocast("cpu", dtype):
-        loss = pixel_cross_entropy(logits, labels, IGNORE)
+        loss = strip_pixel_cross_entropy(logits, labels, IGNORE)
     wanted = plain(logits, labels)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, wanted.float(), rtol=1e-6, atol=1e-6)
@@ -126,7 +127,7 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
 def test_no_gradient_no_graph() -> None:
     logits, labels = make((2, 5, 4, 6), (16, 24))
     with torch.no_grad():
-        loss = pixel_cross_entropy(logits, labels, IGNORE)
+        loss = strip_pixel_cross_entropy(logits, labels, IGNORE)
     assert not loss.requires_grad
     torch.testing.assert_close(loss, plain(logits, labels).float())
 
@@ -142,7 +143,7 @@ def test_inside_torch_compile() -> None:
 
     @torch.compile(backend="eager")
     def step(x: Tensor) -> Tensor:
-        return 0.4 * pixel_cross_entropy(x / 0.07, labels, IGNORE)
+        return 0.4 * strip_pixel_cross_entropy(x / 0.07, labels, IGNORE)
 
     found, wanted = step(logits), 0.4 * plain(logits / 0.07, labels)
     torch.testing.assert_close(found, wanted.float())
@@ -155,17 +156,13 @@ def test_labels_out_of_range_are_refused(label: int) -> None:
     logits, labels = make((1, 5, 4, 4), (16, 16))
     labels[0, 3, 3] = label
     with pytest.raises((RuntimeError, IndexError), match="out of bounds"):
-        pixel_cross_entropy(logits, labels, IGNORE)
+        strip_pixel_cross_entropy(logits, labels, IGNORE)
 
 
 MEMORY = """
 import torch
-from torch.nn import functional as F
+from icpc_d2.modeling.fast.strip_loss import strip_pixel_cross_entropy
 from icpc_d2.modeling.losses import pixel_cross_entropy
-
-def plain(logits, labels, ignore_value):
-    logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear", align_corners=False)
-    return F.cross_entropy(logits, labels, ignore_index=ignore_value)
 
 logits = torch.randn(2, 847, 128, 128).requires_grad_()
 labels = torch.randint(847, (2, 512, 512))
@@ -176,6 +173,6 @@ start()
 
 @pytest.mark.slow
 def test_peak_memory_is_below_a_third_of_the_plain_forms() -> None:
-    ours, plains = (peak_growth(MEMORY.format(name)) for name in ("pixel_cross_entropy", "plain"))
+    ours, plains = (peak_growth(MEMORY.format(name)) for name in ("strip_pixel_cross_entropy", "pixel_cross_entropy"))
     assert plains > 3 * 2 * 847 * 512 * 512 * 4 / 2**20 / 2  # else nothing was measured
     assert ours <= plains / 3

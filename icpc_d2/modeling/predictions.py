@@ -1,0 +1,147 @@
+"""Predictions, kept as coarse as the model makes them and brought to full size when they are asked for.
+
+Shapes: K classes, h x w positions of coarse logits, H x W pixels of the image as the model sees it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from detectron2.modeling.postprocessing import sem_seg_postprocess
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Window(NamedTuple):
+    """A part of an image, perhaps all of it, and its logits."""
+
+    logits: Tensor  # (K, h, w), of the window with its padding
+    padded: tuple[int, int]  # height and width in pixels, with the padding at the bottom and on the right
+    rows: slice  # of the image
+    columns: slice
+
+    def upsample(self, classes: slice) -> Tensor:
+        """Return the logits of some classes for each pixel of the window."""
+        logits = F.interpolate(self.logits[None, classes], size=self.padded, mode="bilinear", align_corners=False)[0]
+        return logits[:, : self.rows.stop - self.rows.start, : self.columns.stop - self.columns.start]
+
+
+class LazyScores(ABC):
+    """Scores of K classes at each pixel of a prediction.
+
+    Attributes:
+        num_classes: K.
+        pixels: how many a class has while it is computed, at most.
+    """
+
+    def __init__(self, num_classes: int, pixels: int) -> None:
+        self.num_classes = num_classes
+        self.pixels = pixels
+
+    @abstractmethod
+    def scores(self, classes: slice = slice(None)) -> Tensor:
+        """Return the scores (K, height, width) of all classes, or of some."""
+
+    @torch.no_grad()
+    def labels(self, candidates: Collection[int] | None = None) -> Tensor:
+        """Return the class of the highest score at each pixel, (height, width) int64.
+
+        Args:
+            candidates: the classes to choose from; None: all.
+        """
+        if candidates is None:
+            return self.scores().argmax(dim=0)
+        chosen = torch.tensor(sorted(candidates))
+        scores = self.scores()
+        return chosen.to(scores.device)[scores[chosen].argmax(dim=0)]
+
+
+class LazyLogits(LazyScores):
+    """A model's logits for one image.
+
+    Attributes:
+        mean_type: the form of the mean of several such predictions, a :class:`LazyProbabilities`.
+    """
+
+    mean_type: type["LazyProbabilities"]
+
+    def __init__(self, windows: Sequence[Window], image_size: tuple[int, int], output_size: tuple[int, int]) -> None:
+        """
+        Args:
+            windows: cover the image; where they overlap, logits are averaged.
+            image_size: H, W.
+            output_size: height and width of the prediction.
+        """
+        super().__init__(len(windows[0].logits), max(height * width for height, width in (image_size, output_size)))
+        self.windows = windows
+        self.image_size = image_size
+        self.output_size = output_size
+        self._counts = None
+        if len(windows) > 1:
+            self._counts = torch.zeros(image_size, device=windows[0].logits.device)
+            for window in windows:
+                self._counts[window.rows, window.columns] += 1
+
+    def logits(self, classes: slice = slice(None)) -> Tensor:
+        """Return the logits (K, height, width) of all classes, or of some."""
+        if self._counts is None:
+            logits = self.windows[0].upsample(classes)
+        else:
+            num_classes = len(range(self.num_classes)[classes])
+            logits = self._counts.new_zeros(num_classes, *self.image_size)
+            for window in self.windows:
+                logits[:, window.rows, window.columns] += window.upsample(classes)
+            logits /= self._counts
+        return sem_seg_postprocess(logits, self.image_size, *self.output_size)
+
+    def scores(self, classes: slice = slice(None)) -> Tensor:
+        """Return the same as :meth:`logits`."""
+        return self.logits(classes)
+
+    def log_sum_exp(self) -> Tensor:
+        """Return the logarithm of the sum of exponentials over all classes, (height, width) float32.
+
+        Logits less this are log-probabilities.
+        """
+        return self.logits().float().logsumexp(dim=0)
+
+
+class View(NamedTuple):
+    """One of several predictions about the same image."""
+
+    prediction: LazyLogits
+    mirrored: bool  # the prediction is about the image mirrored left to right
+
+
+class LazyProbabilities(LazyScores):
+    """The mean of the probabilities of several predictions, as of an image seen at several scales and mirrored."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        """
+        Args:
+            views: all of one output size and class count.
+        """
+        super().__init__(views[0].prediction.num_classes, max(view.prediction.pixels for view in views))
+        self.views = views
+
+    def scores(self, classes: slice = slice(None)) -> Tensor:
+        """Return the probabilities (K, height, width) of all classes, or of some: softmax of each view, averaged."""
+        total = 0
+        for (prediction, mirrored), log_sum in zip(self.views, self._log_sums, strict=True):
+            probabilities = (prediction.logits(classes).float() - log_sum).exp_()
+            total = total + (probabilities.flip(-1) if mirrored else probabilities)
+        return total / len(self.views)
+
+    @cached_property
+    def _log_sums(self) -> list[Tensor]:
+        return [view.prediction.log_sum_exp() for view in self.views]
+
+
+LazyLogits.mean_type = LazyProbabilities
+
+
+def average(views: Sequence[View]) -> LazyProbabilities:
+    """Average the probabilities of several predictions about one image, in the form that belongs to the first."""
+    return views[0].prediction.mean_type(views)
