@@ -18,7 +18,7 @@ def main(args: Namespace) -> dict | None:
     """Run one process of a training or an evaluation; leave with a sentence where the config cannot be.
 
     Args:
-        args: what ``detectron2.engine.default_argument_parser`` parsed.
+        args: parsed by ``detectron2.engine.default_argument_parser``.
 
     Returns:
         The evaluation's results, if there were any.

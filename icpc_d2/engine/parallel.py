@@ -1,4 +1,4 @@
-"""A built model made ready to run fast: memory layout, compiled parts, several processes."""
+"""A built model made fast and parallel: memory layout, compiled parts, several processes."""
 
 import torch
 from detectron2.config import CfgNode
@@ -27,7 +27,7 @@ def prepare(cfg: CfgNode, model: nn.Module) -> nn.Module:
 def distribute(model: nn.Module) -> nn.Module:
     """Wrap the model for several processes, on GPUs or on the CPU; one process gets it back unchanged.
 
-    Every parameter that trains gets a gradient in every step, so that nothing has to look for unused ones.
+    Unused parameters need not be searched for: every one that trains gets a gradient in every step.
     """
     on_cpu = next(model.parameters()).device.type == "cpu"
     device_ids = None if on_cpu else [torch.cuda.current_device()]
@@ -35,10 +35,9 @@ def distribute(model: nn.Module) -> nn.Module:
 
 
 def share_buffers(model: nn.Module) -> None:
-    """Give all processes the main one's buffers, which are those that checkpoints hold.
+    """Give all processes the main one's buffers, which are those of the checkpoints.
 
-    BatchNorm's running statistics differ between processes; evaluating with them would give another figure than the
-    saved model does.
+    BatchNorm's running statistics differ between processes, and would give other figures than the saved model does.
     """
     if comm.get_world_size() > 1:
         for buffer in model.buffers():

@@ -20,7 +20,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from icpc_d2.engine.hooks.stopping import SIGNALS
 
-# What torchrun tells each process that it starts.
+# The variables that torchrun sets for each process.
 ENVIRONMENT = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -29,7 +29,7 @@ def launch(main: Callable[[Namespace], Any], args: Namespace) -> None:
 
     Args:
         args: of Detectron2's command line. ``--num-gpus``, ``--num-machines``, ``--machine-rank`` and ``--dist-url``
-            say which processes to start, unless this one has been started by torchrun or the like.
+            say which processes to start, unless torchrun or the like has started this one.
 
     Raises:
         ValueError: the environment is incomplete, or contradicts `args` or the machine.
@@ -52,7 +52,7 @@ def launch(main: Callable[[Namespace], Any], args: Namespace) -> None:
 
 
 def _start(main: Callable[[Namespace], Any], args: Namespace) -> None:
-    """Start this machine's processes and wait for their end; leave with the exit code of the first that failed."""
+    """Start this machine's processes and wait for their end; exit with the code of the first that failed."""
     with _signals_passed_on() as received:
         try:
             detectron2_launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))
@@ -90,7 +90,7 @@ def _signals_passed_on() -> Iterator[list[int]]:
 
 
 def join_processes() -> None:
-    """Become one of the processes that the environment describes, on the GPU that is this one's turn, if there are any.
+    """Become one of the processes that the environment describes, on its own GPU if there are any.
 
     Raises:
         ValueError: a variable is missing, or the machine has fewer GPUs than processes.

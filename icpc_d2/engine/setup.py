@@ -1,4 +1,4 @@
-"""From the command line to the config that a run really uses: device, normalization and classes settled."""
+"""From the command line to the config of a run, with device, normalization, seed and classes settled."""
 
 import logging
 from argparse import Namespace
@@ -26,7 +26,7 @@ def setup(args: Namespace) -> CfgNode:
     """Build the run's config from Detectron2's command line, start the logs, seed, and write ``config.yaml``.
 
     Args:
-        args: what ``detectron2.engine.default_argument_parser`` parsed.
+        args: parsed by ``detectron2.engine.default_argument_parser``.
 
     Returns:
         The frozen config.
@@ -38,8 +38,8 @@ def setup(args: Namespace) -> CfgNode:
     """
     cfg = load_config(args.config_file, args.opts)
     check_ranges(cfg)
-    resume, is_train = getattr(args, "resume", False), not getattr(args, "eval_only", False)
-    if not resume:
+    is_train = not args.eval_only
+    if not args.resume:
         check_weights(cfg)
     if comm.is_main_process():
         folder = OutputFolder(Path(cfg.OUTPUT_DIR))
@@ -47,14 +47,14 @@ def setup(args: Namespace) -> CfgNode:
         # Before anything of another training is written over.
         if is_train:
             folder.refuse_other_training()
-        if is_train and not resume:
+        if is_train and not args.resume:
             folder.refuse_earlier_training()
     # Detectron2 opens its own logs later; ours must be open before the notices below.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="icpc_d2")
     resolve_device(cfg)
     resolve_precision(cfg)
     resolve_norms(cfg, comm.get_world_size())
-    resolve_seed(cfg, resume)
+    resolve_seed(cfg, args.resume)
     check_datasets(cfg, is_train)
     resolve_classes(cfg)
     cfg.freeze()

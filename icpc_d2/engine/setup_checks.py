@@ -1,4 +1,4 @@
-"""What can be seen to be wrong before a training starts, and would otherwise end it hours later."""
+"""Checks before a training starts, of what would otherwise end it hours later."""
 
 import math
 import os
@@ -56,10 +56,10 @@ def check_weights(cfg: CfgNode) -> None:
 
 
 def check_datasets(cfg: CfgNode, is_train: bool) -> None:
-    """Make sure that data sets are registered and hold something; those of the user's folders are registered first.
+    """Make sure that the data sets are registered and not empty; those of the user's folders are registered first.
 
     Args:
-        is_train: also look for the files of ``DATASETS.TRAIN``, which an evaluation does without.
+        is_train: also look for the files of ``DATASETS.TRAIN``, which an evaluation does not need.
 
     Raises:
         ConfigError: one is unknown or empty.
@@ -82,7 +82,7 @@ def _check_not_empty(key: str, names: Iterable[str]) -> None:
     for name in names:
         try:
             found = DatasetCatalog.get(name)
-        except AssertionError as error:  # how Detectron2 speaks
+        except AssertionError as error:  # Detectron2 raises it for an empty folder
             raise ConfigError(f"{key}: the data set '{name}' cannot be used: {error}") from error
         if not found:
-            raise ConfigError(f"{key}: the data set '{name}' has no picture with a label map of the same name.")
+            raise ConfigError(f"{key}: the data set '{name}' has no image with a label map of the same name.")

@@ -1,4 +1,4 @@
-"""Optimizer and learning rate of the paper's recipe, which is DenseCLIP's, and how its batch is shared out."""
+"""Optimizer and learning rate of the paper's recipe, which is DenseCLIP's, and how its batch is divided."""
 
 import logging
 
@@ -46,7 +46,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def is_image_backbone(name: str) -> bool:
-    """Whether the parameter belongs to what the recipe calls the image backbone.
+    """Tell whether a parameter belongs to what the recipe calls the image backbone.
 
     That is everything named ``backbone``, as in DenseCLIP: attention pool and the vision transformer's pyramid
     included. Detectron2 counts its FPN as backbone too; in the recipe it is the neck and learns at full rate.
@@ -84,7 +84,7 @@ class PolySchedule(PolynomialDecayParamScheduler):
         self._end_value = end_value
 
     def __call__(self, where: float) -> float:
-        """The multiplier at this share of the training."""
+        """Return the multiplier at this share of the training."""
         # A run resumed with a smaller MAX_ITER asks beyond 1, where the power of a negative number is complex.
         return super().__call__(min(where, 1.0)) + self._end_value
 
@@ -92,14 +92,14 @@ class PolySchedule(PolynomialDecayParamScheduler):
 def scale_to_processes(cfg: CfgNode, num_processes: int) -> CfgNode:
     """Keep the images per process of a config that was made for ``SOLVER.REFERENCE_WORLD_SIZE`` processes.
 
-    As Detectron2 does it: batch and learning rate grow with the processes, and all counts of iterations shrink. Here
-    the rate that the poly decay ends at grows too, and a notice says what has changed.
+    As in Detectron2, batch and learning rate grow with the processes, and all counts of iterations shrink. Here the
+    rate that the poly decay ends at grows too, and a notice says what has changed.
 
     Returns:
         `cfg` itself where nothing changes.
 
     Raises:
-        ValueError: ``SOLVER.IMS_PER_BATCH`` cannot be shared out among the reference number of processes.
+        ValueError: ``SOLVER.IMS_PER_BATCH`` cannot be divided among the reference number of processes.
     """
     reference = cfg.SOLVER.REFERENCE_WORLD_SIZE
     if reference in (0, num_processes):
@@ -125,10 +125,10 @@ def scale_to_processes(cfg: CfgNode, num_processes: int) -> CfgNode:
 
 
 def images_at_once(cfg: CfgNode, num_processes: int) -> int:
-    """Images of one process in one forward pass of the training.
+    """Return the images of one process in one forward pass of the training.
 
     Raises:
-        ValueError: the batch cannot be shared out.
+        ValueError: the batch cannot be divided.
     """
     batch_size, accumulate = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.ACCUMULATE
     if accumulate < 1 or batch_size < 1 or batch_size % (num_processes * accumulate):

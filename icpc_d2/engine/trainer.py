@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
@@ -14,7 +13,6 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import LRScheduler
 
 from icpc_d2.checkpoint import ICPCCheckpointer, load_text_encoder
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
@@ -40,6 +38,10 @@ class Trainer(DefaultTrainer):
     ``model_best.pth`` (weights alone, best by ``SOLVER.BEST_METRIC``) and ``results.json``.
     """
 
+    build_optimizer = staticmethod(build_optimizer)
+    build_lr_scheduler = staticmethod(build_lr_scheduler)
+    build_evaluator = staticmethod(build_evaluator)
+
     def __init__(self, cfg: CfgNode) -> None:
         # DefaultTrainer's constructor cannot build a distributed model on the CPU, nor use another checkpointer.
         TrainerBase.__init__(self)
@@ -64,7 +66,7 @@ class Trainer(DefaultTrainer):
         return build_hooks(self.cfg, self, super().build_hooks(), self._stop)
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Detectron2's, after loading the text encoder where it has weights of its own; data go on where they were.
+        """Load weights as Detectron2 does, the text encoder's own ones first; data continue where they were.
 
         Raises:
             FileExistsError: a new training would write over the checkpoints of another.
@@ -77,35 +79,26 @@ class Trainer(DefaultTrainer):
         self._trainer.data_loader.skip(self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size())
 
     def run_step(self) -> None:
-        """Detectron2's, but for gradients that must not be used."""
+        """Run one iteration as Detectron2 does, but for gradients that must not be used."""
         try:
             super().run_step()
         except StepSkippedError:
             self._trainer.grad_scaler.update()
 
     def after_train(self) -> None:
-        """Detectron2's; where a run is resumed that was at its end already, it counts one iteration too many."""
+        """End the training as Detectron2 does."""
+        # It counts one iteration too many where the resumed run was at its end already.
         self.iter = min(self.iter, self.max_iter)
         super().after_train()
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
-        """Detectron2's, made ready by :func:`icpc_d2.engine.parallel.prepare`."""
+        """Build the model, made ready by :func:`icpc_d2.engine.parallel.prepare`."""
         return prepare(cfg, super().build_model(cfg))
 
     @classmethod
-    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-        """See :func:`icpc_d2.engine.solver.build_optimizer`."""
-        return build_optimizer(cfg, model)
-
-    @classmethod
-    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
-        """See :func:`icpc_d2.engine.solver.build_lr_scheduler`."""
-        return build_lr_scheduler(cfg, optimizer)
-
-    @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict]]:
-        """Endless batches of ``SOLVER.IMS_PER_BATCH / processes / ACCUMULATE`` training samples of our mapper."""
+        """Build endless batches of ``SOLVER.IMS_PER_BATCH / processes / ACCUMULATE`` training samples of our mapper."""
         dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), seed, cfg.INPUT.ON_BAD_FILE)
@@ -118,13 +111,8 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Iterable[list[dict]]:
-        """Each sample of the data set once, one at a time, shared out among the processes."""
+        """Build batches of one sample, each of the data set once, divided among the processes."""
         return build_detection_test_loader(cfg, dataset_name, mapper=SemSegDatasetMapper(cfg, False))
-
-    @classmethod
-    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-        """See :func:`icpc_d2.evaluation.build_evaluator`."""
-        return build_evaluator(cfg, dataset_name)
 
     @classmethod
     def test(

@@ -1,4 +1,4 @@
-"""Measuring a model: per-class IoU, pixel accuracy, and pictures of what it answers."""
+"""Measuring a model: per-class IoU, pixel accuracy, and images of its predictions."""
 
 from icpc_d2.evaluation.build import build_evaluator
 from icpc_d2.evaluation.results import results_table, write_results

@@ -7,13 +7,13 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
 from icpc_d2.data.shared_class_list import SharedClasses, read_shared_classes
-from icpc_d2.evaluation.image_writer import PictureWriter
+from icpc_d2.evaluation.image_writer import ImageWriter
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator
 from icpc_d2.evaluation.shared_classes import SharedClassesEvaluator
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
-    """Build what evaluates one data set of ``DATASETS.TEST``, by its metadata's ``evaluator_type``.
+    """Build the evaluators of one data set of ``DATASETS.TEST``, by its metadata's ``evaluator_type``.
 
     Raises:
         ValueError: the data set is not one of semantic segmentation, or contradicts ``TEST.CROSS_DOMAIN``.
@@ -24,16 +24,15 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
             f"The data set '{dataset_name}' has evaluator_type {evaluator_type!r} in its metadata, wanted 'sem_seg'."
         )
     shared = build_shared_classes(cfg, dataset_name)
-    evaluators = _build_measures(cfg, dataset_name) if shared is None else _build_shared(cfg, dataset_name, shared)
+    if shared is None:
+        folder = _folder(cfg, "inference", dataset_name) if cfg.TEST.SEM_SEG.SAVE_PREDICTIONS else None
+        evaluators = [SemSegEvaluator(dataset_name, folder, cfg.TEST.SEM_SEG.BOUNDARY_IOU)]
+    else:
+        evaluators = _build_shared(cfg, dataset_name, shared)
     if cfg.TEST.SEM_SEG.NUM_PICTURES > 0:
         folder = _folder(cfg, "pictures", dataset_name)
-        evaluators.append(PictureWriter(dataset_name, folder, cfg.TEST.SEM_SEG.NUM_PICTURES, shared))
+        evaluators.append(ImageWriter(dataset_name, folder, cfg.TEST.SEM_SEG.NUM_PICTURES, shared))
     return DatasetEvaluators(evaluators)
-
-
-def _build_measures(cfg: CfgNode, dataset_name: str) -> list[DatasetEvaluator]:
-    folder = _folder(cfg, "inference", dataset_name) if cfg.TEST.SEM_SEG.SAVE_PREDICTIONS else None
-    return [SemSegEvaluator(dataset_name, predictions_dir=folder, boundary_iou=cfg.TEST.SEM_SEG.BOUNDARY_IOU)]
 
 
 def _build_shared(cfg: CfgNode, dataset_name: str, shared: SharedClasses) -> list[DatasetEvaluator]:
@@ -46,13 +45,8 @@ def _build_shared(cfg: CfgNode, dataset_name: str, shared: SharedClasses) -> lis
             "TEST.SEM_SEG.BOUNDARY_IOU to False."
         )
     return [
-        SharedClassesEvaluator(
-            dataset_name,
-            shared,
-            among_shared=name == "shared",
-            task="sem_seg" if name == candidates[0] else f"sem_seg_{name}",
-        )
-        for name in candidates
+        SharedClassesEvaluator(dataset_name, shared, name == "shared", "sem_seg" if index == 0 else f"sem_seg_{name}")
+        for index, name in enumerate(candidates)
     ]
 
 
@@ -60,7 +54,7 @@ def build_shared_classes(cfg: CfgNode, dataset_name: str) -> SharedClasses | Non
     """Read which classes a data set of ``DATASETS.TEST`` shares with the model; None: it has the model's own.
 
     Raises:
-        ValueError: ``TEST.CROSS_DOMAIN.SHARED_CLASSES`` does not say it for each data set, or names unknown classes.
+        ValueError: ``TEST.CROSS_DOMAIN.SHARED_CLASSES`` has no list for a data set, or names unknown classes.
         FileNotFoundError: there is no such list.
     """
     lists = cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES
@@ -80,6 +74,6 @@ def build_shared_classes(cfg: CfgNode, dataset_name: str) -> SharedClasses | Non
 
 
 def _folder(cfg: CfgNode, name: str, dataset_name: str) -> str:
-    """A folder of the output folder; several data sets get one each."""
+    """Return a folder of the output folder, one for each data set where there are several."""
     folder = os.path.join(cfg.OUTPUT_DIR, name)
     return os.path.join(folder, dataset_name) if len(cfg.DATASETS.TEST) > 1 else folder

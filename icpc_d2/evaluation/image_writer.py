@@ -1,4 +1,4 @@
-"""Pictures of what a model answers, drawn while it is evaluated."""
+"""Images of a model's predictions, drawn while it is evaluated."""
 
 import os
 from collections.abc import Sequence
@@ -15,21 +15,21 @@ from icpc_d2.evaluation.outputs import label_map
 from icpc_d2.visualization import Palette, comparison
 
 
-class PictureWriter(DatasetEvaluator):
+class ImageWriter(DatasetEvaluator):
     """Writes image | label | prediction of some samples as PNG. It measures nothing.
 
-    Every evaluation draws the same samples over the pictures of the one before.
+    Every evaluation draws the same samples over the images of the one before.
     """
 
     def __init__(
-        self, dataset_name: str, output_dir: str, num_pictures: int, shared: SharedClasses | None = None
+        self, dataset_name: str, output_dir: str, num_images: int, shared: SharedClasses | None = None
     ) -> None:
         """
         Args:
             dataset_name: registered data set with ``stuff_classes`` and, if it has them, ``stuff_colors``.
-            output_dir: folder of the pictures, which are named for their samples.
-            num_pictures: how many, spread evenly over the data set.
-            shared: the classes that the data set shares with a model of other classes; what it has not is hatched.
+            output_dir: folder of the images, which are named for their samples.
+            num_images: how many, spread evenly over the data set.
+            shared: the classes that the data set shares with a model of other classes; the model's others are hatched.
         """
         metadata = MetadataCatalog.get(dataset_name)
         self._palette = Palette.from_metadata(metadata)
@@ -38,7 +38,7 @@ class PictureWriter(DatasetEvaluator):
         self._to_dataset = None if shared is None else shared.to_dataset
         self._labels = {
             sample["file_name"]: sample["sem_seg_file_name"]
-            for sample in spread(DatasetCatalog.get(dataset_name), num_pictures)
+            for sample in spread(DatasetCatalog.get(dataset_name), num_images)
         }
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
@@ -50,7 +50,7 @@ class PictureWriter(DatasetEvaluator):
             prediction = label_map(output).cpu().numpy()
             if self._to_dataset is not None:
                 prediction = self._to_dataset[prediction]
-            picture = comparison(
+            drawn = comparison(
                 read_image(file_name),
                 read_label(self._labels[file_name], colors=self._label_colors),
                 prediction,
@@ -59,10 +59,10 @@ class PictureWriter(DatasetEvaluator):
             PathManager.mkdirs(self._output_dir)
             stem = os.path.splitext(os.path.basename(file_name))[0]
             with PathManager.open(os.path.join(self._output_dir, f"{stem}.png"), "wb") as file:
-                Image.fromarray(picture).save(file, format="PNG")
+                Image.fromarray(drawn).save(file, format="PNG")
 
 
 def spread(items: Sequence[Any], count: int) -> list[Any]:
-    """`count` of the items (all, if there are fewer), evenly spread over them."""
+    """Choose `count` of the items (all, if there are fewer), evenly spread over them."""
     count = min(count, len(items))
     return [items[index * len(items) // count] for index in range(count)]

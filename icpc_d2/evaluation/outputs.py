@@ -1,4 +1,4 @@
-"""What a model answers, in each of its forms, as a label map."""
+"""A model's output, in each of its forms, as a label map."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,8 +11,8 @@ def label_map(output: Mapping[str, Any], candidates: Sequence[int] | None = None
     """Turn a model's output into a label map.
 
     Args:
-        output: has "labels", a label map (H, W) of integers; or "prediction", which makes label maps by its `labels`;
-            or "sem_seg", scores (K, H, W) or a label map.
+        output: has "labels", a label map (H, W) of integers; or "prediction", whose `labels` makes one; or "sem_seg",
+            scores (K, H, W) or a label map.
         candidates: ids of the classes to choose from, ascending; None: all.
 
     Returns:
@@ -28,7 +28,7 @@ def label_map(output: Mapping[str, Any], candidates: Sequence[int] | None = None
         return (sem_seg.argmax(dim=0) if sem_seg.ndim == 3 else sem_seg).to(torch.int64)
     if sem_seg.ndim == 2:
         raise ValueError(
-            "The model answers with label maps, from which nothing can be chosen any more: set TEST.SEM_SEG.LABEL_MAPS "
+            "The model returns label maps, from which nothing can be chosen any more: set TEST.SEM_SEG.LABEL_MAPS "
             "to False, or leave 'shared' out of TEST.CROSS_DOMAIN.CANDIDATES."
         )
     ids = torch.tensor(candidates, device=sem_seg.device)

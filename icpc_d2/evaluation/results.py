@@ -1,4 +1,4 @@
-"""An evaluation's figures as a file for programs and as a table for people."""
+"""An evaluation's figures, as a file for programs and as a table for people."""
 
 import json
 import math
@@ -19,7 +19,7 @@ def write_results(results: Mapping[str, Any], output_dir: str, provenance: Mappi
     Args:
         results: Detectron2's, of one data set ``{"sem_seg": {...}}``, or ``{data set: {"sem_seg": {...}}}`` of several,
             which the file then names. Other tasks than "sem_seg" are named, too: "data set/task".
-        provenance: what the figures come from; stands beside them under this name.
+        provenance: of the figures; stands beside them under this name.
 
     Returns:
         The file's path.
@@ -36,7 +36,7 @@ def write_results(results: Mapping[str, Any], output_dir: str, provenance: Mappi
 
 
 def results_table(results: Mapping[str, Any]) -> str:
-    """The figures as text: a row per class with its IoU and accuracy, then the means. Same argument as above."""
+    """Format the `results` of :func:`write_results`: a row per class with its IoU and accuracy, then the means."""
     tables = []
     for title, figures in _by_name(results).items():
         classes = [name.removeprefix("IoU-") for name in figures if name.startswith("IoU-")]
@@ -49,7 +49,7 @@ def results_table(results: Mapping[str, Any]) -> str:
 
 
 def _by_name(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
-    """Figures by data set and task; "sem_seg" has no name where it can be told without."""
+    """Return the figures by data set and task, of which "sem_seg" stands without its name where that is clear."""
     if "sem_seg" in results:
         return {"": results["sem_seg"]} if len(results) == 1 else dict(results)
     return {

@@ -23,19 +23,19 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
     Classes that the labels never show are NaN and left out of the means, as in Detectron2.
     """
 
-    def __init__(self, dataset_name: str, *, predictions_dir: str | None = None, boundary_iou: bool = False) -> None:
+    def __init__(self, dataset_name: str, predictions_dir: str | None = None, boundary_iou: bool = False) -> None:
         """
         Args:
             dataset_name: registered data set; its metadata has ``stuff_classes`` and ``ignore_label``.
-            predictions_dir: where Detectron2's JSON of all predictions goes; None: not written.
+            predictions_dir: folder of Detectron2's JSON of all predictions; None: not written.
             boundary_iou: also compute Detectron2's boundary IoU (for fewer than 255 classes).
         """
         super().__init__(dataset_name, output_dir=predictions_dir, sem_seg_loading_fn=self.read_label)
-        # How many classes the label files have, and the model; the figures are of as many.
-        self._label_classes = self._answer_classes = self._num_classes
+        # Number of classes in the labels, and in the model's output.
+        self._label_classes = self._model_classes = self._num_classes
         self._label_colors = MetadataCatalog.get(dataset_name).get("label_colors")
         self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
-        # Detectron2 logs all figures as one line of Python; `results_table` says them for people.
+        # Detectron2 logs all figures as one line of Python; `results_table` formats them for people.
         self._logger = logging.getLogger(f"{__name__}.raw")
         self._logger.setLevel(logging.WARNING)
 
@@ -73,7 +73,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         for sample, output in zip(inputs, outputs, strict=True):
             label_file = self.input_file_to_gt_file[sample["file_name"]]
             label = self.sem_seg_loading_fn(label_file, dtype=np.int64)
-            prediction = self._answer(output)
+            prediction = self._predict(output)
             if prediction.shape != label.shape:
                 raise ValueError(f"The prediction is {prediction.shape}, its label {label_file} {label.shape}.")
             label[label == self._ignore_label] = self._num_classes
@@ -99,29 +99,29 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
 
     @property
     def confusion_matrix(self) -> np.ndarray:
-        """Pixels (K, K) counted so far, rows by label, columns by prediction; of all processes after `evaluate`."""
+        """Pixels counted so far, (K, K), rows by label, columns by prediction; of all processes after `evaluate`."""
         return self._conf_matrix[:-1, :-1].T
 
-    def _answer(self, output: dict[str, Any]) -> np.ndarray:
-        """A model's output -> label map (H, W) int64 of the classes that are counted."""
+    def _predict(self, output: dict[str, Any]) -> np.ndarray:
+        """Return the label map (H, W), int64, of the classes that are counted."""
         return self._choose(output)
 
     def _choose(self, output: dict[str, Any], candidates: Sequence[int] | None = None) -> np.ndarray:
-        """A model's output -> label map (H, W) int64 of the model's classes, checked."""
+        """Return the label map (H, W), int64, of the model's classes, checked."""
         scores = output.get("sem_seg")
-        if scores is not None and scores.ndim == 3 and len(scores) != self._answer_classes:
+        if scores is not None and scores.ndim == 3 and len(scores) != self._model_classes:
             raise ValueError(
-                f"The model predicts {len(scores)} classes, '{self._dataset_name}' has {self._answer_classes}."
+                f"The model predicts {len(scores)} classes, '{self._dataset_name}' has {self._model_classes}."
             )
         labels = label_map(output, candidates).to(self._cpu_device).numpy()
-        if labels.size and not 0 <= labels.min() <= labels.max() < self._answer_classes:
+        if labels.size and not 0 <= labels.min() <= labels.max() < self._model_classes:
             raise ValueError(
-                f"Predicted labels are {labels.min()}..{labels.max()}, wanted 0..{self._answer_classes - 1}."
+                f"Predicted labels are {labels.min()}..{labels.max()}, wanted 0..{self._model_classes - 1}."
             )
         return labels
 
     def _count(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """Confusion matrix (K + 1, K + 1) of two label maps: rows predicted, columns true, the last for ignored."""
+        """Count two label maps: (K + 1, K + 1), rows predicted, columns true, the last for ignored."""
         size = self._num_classes + 1
         pairs = size * prediction.reshape(-1).astype(np.int64) + label.reshape(-1)
         return np.bincount(pairs, minlength=size * size).reshape(size, size)

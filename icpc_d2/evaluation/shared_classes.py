@@ -9,24 +9,22 @@ from numpy.typing import DTypeLike
 from icpc_d2.data.shared_class_list import OTHER, SharedClasses
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator
 
-# What answers that are none of the shared classes are counted as.
+# The class that predictions of none of the shared classes are counted as.
 _OTHER_NAME = "(none of the shared classes)"
 
 
 class SharedClassesEvaluator(SemSegEvaluator):
     """The figures of `SemSegEvaluator` for the shared classes; pixels of the data set's other classes are ignored.
 
-    An answer that is none of the shared classes is a miss of the true class, and counts for no class.
+    A prediction that is none of the shared classes is a miss of the true class, and counts for no class.
     """
 
-    def __init__(
-        self, dataset_name: str, shared: SharedClasses, *, among_shared: bool, task: str, **kwargs: Any
-    ) -> None:
+    def __init__(self, dataset_name: str, shared: SharedClasses, among_shared: bool, task: str) -> None:
         """
         Args:
             dataset_name: registered data set.
             shared: the classes that it shares with the model.
-            among_shared: choose the answer among the shared classes alone, not among all of the model's.
+            among_shared: predict the best of the shared classes, not of all of the model's.
             task: name of the figures in the results.
         """
         super().__init__(dataset_name)
@@ -34,7 +32,7 @@ class SharedClassesEvaluator(SemSegEvaluator):
         self._of_model = np.where(shared.of_model == OTHER, len(shared.names), shared.of_model)
         self._candidates = shared.model_ids if among_shared else None
         self._task = task
-        self._answer_classes = len(shared.of_model)
+        self._model_classes = len(shared.of_model)
         self._class_names = [*shared.names, _OTHER_NAME]
         self._num_classes = len(self._class_names)
 
@@ -46,12 +44,12 @@ class SharedClassesEvaluator(SemSegEvaluator):
         return label
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
-        """As `SemSegEvaluator`, of the shared classes, by the name of the task."""
+        """Collect as `SemSegEvaluator` does; the figures of the shared classes, by the name of the task."""
         results = super().evaluate()
         if results is None:
             return None
         figures = {name: value for name, value in results["sem_seg"].items() if not name.endswith(_OTHER_NAME)}
         return OrderedDict({self._task: figures})
 
-    def _answer(self, output: dict[str, Any]) -> np.ndarray:
+    def _predict(self, output: dict[str, Any]) -> np.ndarray:
         return self._of_model[self._choose(output, self._candidates)]

@@ -1,4 +1,4 @@
-"""When a training saves itself."""
+"""The checkpoints that a training saves of itself."""
 
 import logging
 from pathlib import Path
@@ -20,7 +20,7 @@ class Checkpoints(HookBase):
     Within a step, from its forward pass on, a model is neither what it was (BatchNorm has seen the batch) nor what it
     will be: a training that fails there continues from the last periodic checkpoint.
 
-    It belongs right behind the hooks that change what is saved, and before evaluation.
+    It acts right after the hooks that change what is saved, and before evaluation.
     """
 
     def __init__(self, checkpointer: ICPCCheckpointer, model: nn.Module, period: int, kept: int) -> None:
@@ -29,7 +29,7 @@ class Checkpoints(HookBase):
             checkpointer: of the training; saves in the main process alone.
             model: as the training calls it.
             period: iterations.
-            kept: how many are kept, the newest ones; 0: all.
+            kept: how many of the newest are kept; 0: all.
         """
         self._checkpointer, self._model, self._period, self._kept = checkpointer, model, period, kept
         self._folder = OutputFolder(Path(checkpointer.save_dir))
@@ -38,17 +38,17 @@ class Checkpoints(HookBase):
     def before_train(self) -> None:
         """Take the folder, so that no other training writes to it, and clear what a killed run has left."""
         self._done = self._saved = self.trainer.start_iter - 1  # the last iteration done, saved
-        # A function, because a copy of the model would copy what a method belongs to.
+        # A lambda: deepcopy(model) would deep-copy a bound hook's trainer.
         self._mark = self._model.register_forward_pre_hook(lambda module, inputs: self._begin_step(module))
         if comm.is_main_process():
             self._folder.lock()
             remove_leftovers(self._folder.path)
             self._folder.cut_metrics(self.trainer.start_iter)
         if self.trainer.start_iter >= self.trainer.max_iter and not (self._folder.path / FINAL).is_file():
-            self._save("model_final")  # before which the run was ended
+            self._save("model_final")  # an earlier run ended right before it
 
     def after_step(self) -> None:
-        """Save where it is time."""
+        """Save every `period` iterations, and after the last one."""
         self._done, self._in_step = self.trainer.iter, False
         if (self._done + 1) % self._period == 0:
             self._save(checkpoint_name(self._done))
@@ -56,7 +56,7 @@ class Checkpoints(HookBase):
             self._save("model_final")
 
     def after_train(self) -> None:
-        """Save what is not saved yet, if it is whole."""
+        """Save an iteration that is done but not saved yet."""
         self._mark.remove()
         try:
             if self._in_step or self._done + 1 >= self.trainer.max_iter:

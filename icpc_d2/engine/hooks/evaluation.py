@@ -1,4 +1,4 @@
-"""Detectron2's hooks where they fall short."""
+"""Evaluation and best checkpoint across ``--resume``, where Detectron2's hooks fall short."""
 
 import json
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class BestCheckpointer(hooks.BestCheckpointer):
 
 
 class CaughtUpEvaluation(HookBase):
-    """Evaluates first, where a run was ended between a checkpoint and the evaluation of the same iteration."""
+    """Runs, on resume, the evaluation that was due after the last checkpoint."""
 
     def __init__(self, period: int, evaluation: Sequence[HookBase]) -> None:
         """
@@ -53,7 +53,7 @@ class CaughtUpEvaluation(HookBase):
         self._evaluation = evaluation
 
     def before_train(self) -> None:
-        """Do what may have been left undone. What was done is done again, with the same result."""
+        """Evaluate what a run that ended in between may have left out; if it did not, the result is the same again."""
         trainer, start = self.trainer, self.trainer.start_iter
         if self._period > 0 and 0 < start < trainer.max_iter and start % self._period == 0:
             trainer.iter = trainer.storage.iter = start - 1

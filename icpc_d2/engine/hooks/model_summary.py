@@ -46,10 +46,10 @@ class Group(NamedTuple):
     """Parameters that the optimizer treats alike.
 
     Attributes:
-        parts: which parts of the model they are of.
-        tensors: how many there are.
-        numbers: how many numbers they have in all.
-        learning_rate: of now.
+        parts: of the model that they belong to.
+        tensors: their number.
+        numbers: their elements in all.
+        learning_rate: in this iteration.
         highest_rate: that the schedule reaches.
     """
 

@@ -1,4 +1,4 @@
-"""Losses that are NaN or infinite: told with their cause, and never used."""
+"""Losses that are NaN or infinite: reported with their cause, and never used."""
 
 import logging
 import os
@@ -17,14 +17,14 @@ FOLDER = "non_finite"
 
 
 class StepSkippedError(Exception):
-    """The optimizer must not use the gradients of this iteration."""
+    """An iteration whose gradients the optimizer must not use."""
 
 
 class NonFiniteLosses(HookBase):
-    """Looks at the losses after each backward pass, a hook of the trainer that runs the steps.
+    """Looks at the losses after each backward pass; a hook of what runs a single iteration.
 
-    The batch of such a loss is saved below ``non_finite/`` in the output folder: ``torch.load(file)`` gives a dict
-    with "iteration", "losses", "lr" and "batches", lists of the model's inputs.
+    The batch of a loss that is not finite is saved below ``non_finite/`` in the output folder: ``torch.load(file)``
+    gives a dict with "iteration", "losses", "lr" and "batches", lists of the model's inputs.
     """
 
     def __init__(self, model: nn.Module, output_dir: str, max_skipped: int) -> None:
@@ -32,21 +32,22 @@ class NonFiniteLosses(HookBase):
         Args:
             model: as the steps call it.
             output_dir: of the training.
-            max_skipped: this many iterations of a training may be left out; the next one ends it.
+            max_skipped: iterations of a training that may be left out; one more ends it.
         """
         self._output_dir, self._max_skipped = output_dir, max_skipped
         self._num_skipped = 0
         self._seen: list[tuple[list[dict[str, Any]], dict[str, Tensor]]] = []
         self._buffers: list[tuple[Tensor, Tensor]] = []
-        # Functions, because a copy of the model would copy what methods belong to.
+        # Lambdas: deepcopy(model) would deep-copy a bound hook's trainer.
         model.register_forward_pre_hook(lambda module, inputs: self._keep_buffers(module))
         model.register_forward_hook(lambda module, inputs, losses: self._keep_losses(module, inputs, losses))
 
     def after_backward(self) -> None:
-        """
+        """Check the losses of this iteration.
+
         Raises:
             FloatingPointError: a loss is not finite, in any process.
-            StepSkippedError: likewise, but this iteration may be left out.
+            StepSkippedError: one is not, but this iteration may be left out.
         """
         seen, self._seen = self._seen, []
         values = [loss.detach() for _, losses in seen for loss in losses.values()]
@@ -68,11 +69,11 @@ class NonFiniteLosses(HookBase):
         raise StepSkippedError
 
     def state_dict(self) -> dict[str, int]:
-        """How many were left out."""
+        """Return how many iterations were left out."""
         return {"num_skipped": self._num_skipped}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on counting."""
+        """Continue the count of an earlier run."""
         self._num_skipped = state["num_skipped"]
 
     def _report(self, seen: list[tuple[list[dict[str, Any]], dict[str, Tensor]]]) -> str:

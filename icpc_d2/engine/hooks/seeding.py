@@ -1,4 +1,4 @@
-"""Random numbers as a function of the iteration, so that a training that is continued draws those of one that was not.
+"""Random numbers as a function of the iteration, so that a resumed training draws the same as an uninterrupted one.
 
 The data loader does the same for its samples, see :mod:`icpc_d2.data.loader`.
 """
@@ -30,14 +30,14 @@ class SeedEachIteration(HookBase):
 
     def before_step(self) -> None:
         """Seed by (seed, iteration, rank)."""
-        words = np.random.SeedSequence((self._seed, self.trainer.iter, comm.get_rank())).generate_state(3)
-        torch.manual_seed(int(words[0]))
-        np.random.seed(words[1])
-        random.seed(int(words[2]))
+        seeds = np.random.SeedSequence((self._seed, self.trainer.iter, comm.get_rank())).generate_state(3)
+        torch.manual_seed(int(seeds[0]))
+        np.random.seed(seeds[1])
+        random.seed(int(seeds[2]))
 
 
 def resolve_seed(cfg: CfgNode, resume: bool) -> None:
-    """Write a random seed into the config, in place, where ``SEED`` is -1: that of the run that is continued, if so."""
+    """If ``SEED`` is -1, write the resumed run's seed into the config, in place, else draw one."""
     if cfg.SEED >= 0:
         return
     starts = read_starts(Path(cfg.OUTPUT_DIR)) if resume else []

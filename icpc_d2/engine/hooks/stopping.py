@@ -20,14 +20,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(SystemExit):
-    """A signal has ended the training; unless it is caught the process exits with the shell's code for that."""
-
-    def __init__(self, signal_number: int) -> None:
-        """
-        Args:
-            signal_number: as in `signal.SIGTERM`.
-        """
-        super().__init__(128 + signal_number)
+    """A training's end by a signal; unless it is caught, the process exits with the code it holds, 128 + signal."""
 
 
 class StopOnSignal(HookBase):
@@ -79,16 +72,17 @@ class Batches:
         self.loader = loader
         self._stop = stop
 
-    def skip(self, draws: int) -> None:
-        """Leave out the samples that an earlier run has seen, as many of this process; before the first batch."""
+    def skip(self, count: int) -> None:
+        """Leave out the samples that an earlier run has seen in this process, before the first batch is read."""
         sampler = getattr(self.loader, "sampler", None)
         if isinstance(sampler, NumberedSampler):
-            sampler.start = draws
-        elif draws:
+            sampler.start = count
+        elif count:
             logger.warning("The training's loader cannot continue where it was: the order of its data starts anew.")
 
     def __iter__(self) -> Iterator[list[dict[str, Any]]]:
-        """
+        """Yield the batches.
+
         Raises:
             Stopped: a process has received a signal.
             RuntimeError: another process could not read its batch, or a worker was killed.
@@ -97,7 +91,7 @@ class Batches:
         while True:
             if not self._stop.received:
                 try:
-                    iterator = _undisturbed(self.loader) if iterator is None else iterator
+                    iterator = _iterate(self.loader) if iterator is None else iterator
                     batch = next(iterator)
                 except Exception as caught:
                     error = caught
@@ -105,19 +99,16 @@ class Batches:
             signals, errors = ([state for state in column if state] for column in zip(*states, strict=True))
             if signals:  # first, because what ends this process may have killed its workers
                 self._stop.is_agreed = True
-                raise Stopped(signals[0])
+                raise Stopped(128 + signals[0])
             if error is not None:
-                raise _advised(error)
+                _raise_with_advice(error)
             if errors:
                 raise RuntimeError(f"Another process could not read its batch: {errors[0]}")
             yield batch
 
 
-def _undisturbed(loader: Iterable[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
-    """The loader's iterator, without torch's handler that raises a worker's death in the middle of any other work.
-
-    The loader finds it out by itself when it waits for the worker's next batch.
-    """
+def _iterate(loader: Iterable[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+    """Iterate with PyTorch's SIGCHLD handler off; a dead worker surfaces at the next fetch."""
     iterator = iter(loader)
     handler = signal.getsignal(signal.SIGCHLD)
     if isinstance(loader, DataLoader) and getattr(handler, "__module__", "").startswith("torch."):
@@ -125,12 +116,10 @@ def _undisturbed(loader: Iterable[list[dict[str, Any]]]) -> Iterator[list[dict[s
     return iterator
 
 
-def _advised(error: Exception) -> Exception:
+def _raise_with_advice(error: Exception) -> None:
     if not isinstance(error, RuntimeError) or "DataLoader worker" not in str(error):
-        return error
-    advised = RuntimeError(
+        raise error
+    raise RuntimeError(
         f"{error}. A worker that the system kills has mostly run out of memory: lower DATALOADER.NUM_WORKERS, and "
         "continue with --resume."
-    )
-    advised.__cause__ = error
-    return advised
+    ) from error

@@ -1,4 +1,4 @@
-"""What a training has written: ``metrics.json``, a JSON object a line, and ``results.json``."""
+"""Readers of a run's figures: ``metrics.json``, a JSON object a line, and ``results.json``."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.json`` in the order that they were written; none, if there is no such file.
+    """Read the lines of ``metrics.json`` in the order in which they were written; none if there is no such file.
 
     Lines that a killed process left unfinished are skipped with a warning.
     """
@@ -29,7 +29,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def metric_curve(folder: Path, metric: str) -> Curve:
-    """A metric over the iterations; of what a resumed run has evaluated twice, the later value.
+    """Read a metric over the iterations; of what a resumed run has evaluated twice, the later value.
 
     Args:
         folder: of the run, with ``metrics.json``.
@@ -52,7 +52,7 @@ def metric_curve(folder: Path, metric: str) -> Curve:
 
 
 def read_result(folder: Path, metric: str) -> float:
-    """A figure of ``results.json``, in percent; the same names as :func:`metric_curve`.
+    """Read a figure of ``results.json``, in percent, by the same names as :func:`metric_curve`.
 
     Raises:
         ValueError: the file has no such figure.
@@ -69,7 +69,7 @@ def read_result(folder: Path, metric: str) -> float:
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """The folder itself if it is that of a training, else those of the trainings in it, such as of several seeds.
+    """Return the folder itself if it is a training's, else those of the trainings in it, such as of several seeds.
 
     Raises:
         FileNotFoundError: there is none.

@@ -1,4 +1,4 @@
-"""The folder that a training writes to: writable, its own, and without the traces of what is done again."""
+"""The folder that a training writes to: writable, its own, and without the lines of iterations that are repeated."""
 
 import fcntl
 import json
@@ -21,7 +21,7 @@ class OutputFolder:
     def __init__(self, path: Path) -> None:
         """
         Args:
-            path: made by :meth:`check_writable` if it is not there.
+            path: of the folder, which :meth:`check_writable` makes if it is not there.
         """
         self.path = path
         self._lock: int | None = None
@@ -40,7 +40,7 @@ class OutputFolder:
             raise OSError(f"OUTPUT_DIR {self.path} cannot be written ({error}): choose another one.") from error
 
     def refuse_other_training(self) -> None:
-        """Make sure that nobody trains into this folder at present.
+        """Make sure that no other process trains into this folder.
 
         Raises:
             BlockingIOError: another process does.
@@ -86,12 +86,12 @@ class OutputFolder:
             self._lock = None
 
     def cut_metrics(self, iteration: int) -> None:
-        """Drop from ``metrics.json`` what is done again, and a line that a killed run left unfinished.
+        """Drop from ``metrics.json`` the iterations that are repeated, and a line that a killed run left unfinished.
 
         In place, because the training holds the file open already.
 
         Args:
-            iteration: the first one that is done again.
+            iteration: the first one that is repeated.
         """
         file, end = self.path / METRICS, 0
         if not file.is_file():
@@ -104,7 +104,7 @@ class OutputFolder:
 
 
 def _is_before(line: bytes, iteration: int) -> bool:
-    """Whether a line of ``metrics.json`` is whole and of an iteration before this one."""
+    """Tell whether a line of ``metrics.json`` is whole and of an iteration before this one."""
     try:
         return line.endswith(b"\n") and json.loads(line)["iteration"] < iteration
     except (ValueError, KeyError, TypeError):

@@ -1,10 +1,11 @@
-"""What a run's figures come from: command, seed, code, packages and hardware."""
+"""The provenance of a run's figures: command, seed, code, packages and hardware."""
 
 import json
 import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -19,16 +20,8 @@ from icpc_d2.files import atomically
 
 FILE = "provenance.json"
 # Besides PyTorch, which says itself what it was built for, and Detectron2, which comes without metadata.
-PACKAGES = (
-    "icpc_d2",
-    "torchvision",
-    "open_clip_torch",
-    "fvcore",
-    "numpy",
-    "opencv-python-headless",
-    "pillow",
-    "safetensors",
-)
+PACKAGES = ("icpc_d2", "torchvision", "open_clip_torch", "fvcore", "numpy", "opencv-python-headless")
+PACKAGES += ("pillow", "safetensors")
 _CODE = Path(__file__).parents[2]
 
 
@@ -52,7 +45,7 @@ def describe_run(cfg: CfgNode) -> dict[str, Any]:
 
 
 def write_start(cfg: CfgNode) -> None:
-    """Add this process to ``provenance.json``, a list of all starts of a training in order; the main process does."""
+    """Add the main process to ``provenance.json``, a list of all starts of a training in order."""
     if comm.is_main_process():
         folder = Path(cfg.OUTPUT_DIR)
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +55,7 @@ def write_start(cfg: CfgNode) -> None:
 
 
 def read_starts(folder: Path) -> list[dict[str, Any]]:
-    """What :func:`write_start` has written, the newest last; nothing, if the file is missing or damaged."""
+    """Read what :func:`write_start` has written, the newest last; nothing if the file is missing or damaged."""
     try:
         starts = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -71,7 +64,7 @@ def read_starts(folder: Path) -> list[dict[str, Any]]:
 
 
 def describe_git(folder: Path) -> dict[str, Any] | None:
-    """The commit that the files of a folder are of, and whether they were changed since; None outside of a clone."""
+    """Return the commit of a folder's files, and whether they were changed since; None outside of a clone."""
 
     def git(*arguments: str) -> str:
         run = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True, timeout=30)
@@ -85,16 +78,10 @@ def describe_git(folder: Path) -> dict[str, Any] | None:
 
 
 def _versions() -> dict[str, str]:
-    versions = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "detectron2": detectron2.__version__,
-    }
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "detectron2": detectron2.__version__}
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):  # such as opencv under another name
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue  # such as opencv under another name
     return versions
 
 
@@ -113,7 +100,7 @@ def _hardware(device: str) -> dict[str, Any]:
 
 
 def _cpu_name() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text().splitlines() if information.is_file() else []
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor())
