@@ -9,8 +9,8 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icpc_d2.analysis.macs import count_macs, meta_image
-from icpc_d2.analysis.random_models import build_on_meta, plain_form
+from icpc_d2.analysis.macs import build_on_meta, count_macs, meta_image
+from icpc_d2.analysis.random_models import plain_form
 from icpc_d2.modeling import ICPC
 from icpc_d2.modeling.neck import AlignedFPN
 

@@ -1,100 +1,134 @@
 """Multiply-adds of a computation, by part, without computing anything.
 
-What is counted is what fvcore's `FlopCountAnalysis` counts: a multiply-add as one, normalization and interpolation by
-fvcore's estimates; and also the products inside of attention, which fvcore leaves out. fvcore traces, which needs every
-tensor in memory; here the operators are counted as they are called, on tensors of the "meta" device that have a shape
-and nothing else. So a thousand classes at a thousand pixels cost a second, and a backward pass can be counted too.
+PyTorch's counter sees the operators as they are called, on tensors of the "meta" device that have a shape and nothing
+else. So a thousand classes at a thousand pixels cost a second, and a backward pass can be counted too. The conventions
+are those of fvcore's `FlopCountAnalysis`, which needs every tensor in memory: a multiply-add counts as one,
+normalization and interpolation by estimates; and the products inside of attention, which fvcore leaves out, count too.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any
 
 import torch
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
 
 aten = torch.ops.aten
 
-Formula = Callable[[tuple[Any, ...], Any], int]  # of an operator's arguments and result
+
+def _batch_norm(x: Any, weight: Any, bias: Any, mean: Any, var: Any, training: bool, *args: Any, **kwargs: Any) -> int:
+    """Count five multiply-adds for statistics, normalization and the affine map; two where the statistics are known."""
+    return 2 * (5 if training else 2) * prod(x)
 
 
-def _product(operator: Any) -> Formula:
-    """PyTorch's own formula of a matrix product or convolution, which counts a multiply-add as two."""
-    formula = flop_registry[operator]
-    return lambda args, out: formula(*args, out_val=out) // 2
+def _norm(x: Any, *args: Any, **kwargs: Any) -> int:
+    return 2 * 5 * prod(x)
 
 
-FORMULAS: dict[Any, Formula] = {
-    **{
-        operator: _product(operator)
-        for operator in (aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.convolution, aten.convolution_backward)
-    },
-    # Five for statistics, normalization and the affine map; two where the statistics are known.
-    aten.native_batch_norm: lambda args, out: args[0].numel() * (5 if args[5] else 2),
-    aten.native_layer_norm: lambda args, out: args[0].numel() * 5,
-    aten.native_group_norm: lambda args, out: args[0].numel() * 5,
-    aten.upsample_bilinear2d: lambda args, out: out.numel() * 4,
-    aten.upsample_nearest2d: lambda args, out: out.numel(),
+# What PyTorch's counter leaves out. It counts FLOPs, two for each multiply-add, by the shapes of arguments and result.
+FORMULAS = {
+    aten.native_batch_norm: _batch_norm,
+    aten.native_layer_norm: _norm,
+    aten.native_group_norm: _norm,
+    aten.upsample_bilinear2d: lambda *args, out_shape, **kwargs: 2 * 4 * prod(out_shape),
+    aten.upsample_nearest2d: lambda *args, out_shape, **kwargs: 2 * prod(out_shape),
 }
+# The counter looks formulas up by the operator, but takes apart what it does not find by the overload.
+FORMULAS |= {operator.default: formula for operator, formula in FORMULAS.items()}
 
 
-class MacCounter(TorchDispatchMode):
-    """Counts the multiply-adds of what runs inside of it.
+class PartTracker:
+    """Tells PyTorch's counter which part runs: the innermost one, and "" outside of all and in backward passes.
 
-    Attributes:
-        macs: by name of the part that ran, "" for what ran in none and for backward passes.
+    The counter's own tracker knows modules by their class, counts for all around them too, and puts hooks on gradients
+    that `torch.autograd.grad` does not take.
     """
 
-    def __init__(self, parts: Mapping[str, nn.Module] | None = None) -> None:
+    def __init__(self, parts: Mapping[str, nn.Module]) -> None:
         """
         Args:
-            parts: modules by the name that they, and all modules inside of them, are counted under; where one part is
-                inside of another, the outer one comes first.
+            parts: see :func:`count_macs`.
         """
-        super().__init__()
-        self.macs: Counter[str] = Counter()
-        self._names = {module: name for name, part in (parts or {}).items() for module in part.modules()}
-        self._running: list[str] = []
-        self._hooks: list[Any] = []
-        # One form of attention, whose two products are seen as such.
-        self._attention = sdpa_kernel(SDPBackend.MATH)
+        self._names = {module: name for name, part in parts.items() for module in part.modules()}
+        self._running = [""]
+        self._hooks: list[RemovableHandle] = []
 
-    def __enter__(self) -> "MacCounter":
-        for module, name in self._names.items():
-            self._hooks.append(module.register_forward_pre_hook(lambda *_, name=name: self._running.append(name)))
-            self._hooks.append(module.register_forward_hook(lambda *_: self._leave()))
-        self._attention.__enter__()
-        return super().__enter__()
+    @property
+    def parents(self) -> set[str]:
+        """The name that operators are counted under now."""
+        return {self._running[-1]}
+
+    def __enter__(self) -> None:
+        self._hooks += [register_module_forward_pre_hook(self._enter), register_module_forward_hook(self._leave)]
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        self._attention.__exit__(*error)
         for hook in self._hooks:
             hook.remove()
-        self._hooks.clear()
-        self._running.clear()
 
-    def _leave(self) -> None:
+    def _enter(self, module: nn.Module, inputs: Any) -> None:
+        self._running.append(self._names.get(module, self._running[-1]))
+
+    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._running.pop()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        formula = FORMULAS.get(func.overloadpacket)
-        if formula is not None:
-            self.macs[self._running[-1] if self._running else ""] += formula(args, out)
-        return out
 
 
 def count_macs(compute: Callable[[], Any], parts: Mapping[str, nn.Module] | None = None) -> Counter[str]:
-    """Run `compute` once and return its multiply-adds by part; see :class:`MacCounter`."""
-    with MacCounter(parts) as counter:
+    """Run `compute` once and count its multiply-adds.
+
+    Args:
+        parts: modules by the name that they, and all modules inside of them, are counted under wherever they run; where
+            one part is inside of another, the outer one comes first.
+
+    Returns:
+        By part, "" for what runs in none and for backward passes.
+    """
+    counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
+    counter.mod_tracker = PartTracker(parts or {})
+    # One form of attention, whose two products are seen as such.
+    with counter, sdpa_kernel(SDPBackend.MATH):
         compute()
-    return counter.macs
+    return Counter({name: sum(flops.values()) // 2 for name, flops in counter.get_flop_counts().items()})
+
+
+def count_forward(
+    model: nn.Module, height: int, width: int, parts: Mapping[str, nn.Module] | None = None
+) -> Counter[str]:
+    """Count the multiply-adds of a model from one image to its logits; with gradients on, those of a training.
+
+    Args:
+        model: on the meta device, in eval mode.
+        height, width: of the image in pixels, which is padded as the model pads.
+        parts: as for :func:`count_macs`; None: the model's children.
+
+    Returns:
+        By part; empty for a model that has neither ``predict`` nor a backbone and a ``sem_seg_head``.
+    """
+    divisor = max(1, getattr(getattr(model, "backbone", None), "size_divisibility", 1))
+    image = meta_image(height + -height % divisor, width + -width % divisor)
+    parts = dict(model.named_children()) if parts is None else parts
+    if hasattr(model, "predict"):
+        return count_macs(lambda: model.predict(image), parts)
+    if hasattr(model, "backbone") and hasattr(model, "sem_seg_head"):
+        return count_macs(lambda: model.sem_seg_head(model.backbone(image), None), parts)
+    return Counter()
+
+
+def build_on_meta(cfg: CfgNode) -> nn.Module:
+    """Build the model of a config with shapes alone, on the meta device, in eval mode."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = "meta"
+    with torch.device("meta"):
+        return build_model(cfg).eval()
 
 
 def meta_image(height: int, width: int) -> Tensor:
-    """A normalized image without content, (1, 3, height, width)."""
+    """Return a normalized image without content, (1, 3, height, width)."""
     return torch.empty(1, 3, height, width, device="meta")

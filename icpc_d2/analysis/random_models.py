@@ -87,12 +87,3 @@ def random_batch(num_classes: int, count: int, size: int) -> list[dict[str, Tens
     labels = blocks.repeat_interleave(32, 1).repeat_interleave(32, 2)
     images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8)
     return [{"image": image, "sem_seg": label} for image, label in zip(images, labels, strict=True)]
-
-
-def build_on_meta(cfg: CfgNode) -> nn.Module:
-    """Build the model of a config with shapes alone, on the meta device, in eval mode."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
-        return build_model(cfg).eval()

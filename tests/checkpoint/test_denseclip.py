@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from icpc_d2.analysis.random_models import build_on_meta, load_resolved_config
+from icpc_d2.analysis.macs import build_on_meta
+from icpc_d2.analysis.random_models import load_resolved_config
 from icpc_d2.checkpoint.denseclip import TEXT_POSITIONS, from_denseclip, read_denseclip, to_denseclip
 from tests.support.checkpoints import DENSECLIP_CLASSES, assert_equal, build_denseclip
 from tests.support.configs import CONFIGS

@@ -1,18 +1,16 @@
 """The model as a training's log shows it first: which parameters learn how fast, and what an image costs."""
 
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import HookBase
-from detectron2.modeling import build_model
 from tabulate import tabulate
 from torch import nn
 
-from icpc_d2.analysis.macs import count_macs, meta_image
+from icpc_d2.analysis.macs import build_on_meta, count_forward
 from icpc_d2.engine.solver import is_image_backbone
 
 logger = logging.getLogger(__name__)
@@ -37,7 +35,7 @@ class ModelSummary(HookBase):
         logger.info(f"Parameters and their highest learning rates:\n{groups_table(self._model, groups)}")
         crop, short_side = self._cfg.INPUT.CROP, self._cfg.INPUT.MIN_SIZE_TRAIN[0]
         height, width = crop.SIZE if crop.ENABLED else (short_side, short_side)
-        macs = count_parts(build_meta_model(self._cfg), height, width)
+        macs = count_forward(build_on_meta(self._cfg), height, width)
         if macs:
             logger.info(f"Cost of the forward pass of one image of {height} x {width} pixels:\n{cost_table(macs)}")
 
@@ -86,35 +84,6 @@ def groups_table(model: nn.Module, groups: list[Group]) -> str:
     headers = ["parameters", "tensors", "numbers", "learning rate", "weight decay"]
     align = ("left", "right", "right", "right", "right")
     return tabulate(rows, headers, colalign=align, disable_numparse=True)
-
-
-def count_parts(model: nn.Module, height: int, width: int) -> Counter[str]:
-    """Count the multiply-adds of the forward pass of one training image, by part of the model; nothing is computed.
-
-    Args:
-        model: on the meta device.
-        height, width: of the image in pixels, which is padded as the model pads.
-
-    Returns:
-        Empty for a model that has neither ``predict`` nor a backbone and a ``sem_seg_head``.
-    """
-    divisor = max(1, getattr(getattr(model, "backbone", None), "size_divisibility", 1))
-    image = meta_image(height + -height % divisor, width + -width % divisor)
-    parts = dict(model.named_children())
-    if hasattr(model, "predict"):
-        return count_macs(lambda: model.predict(image), parts)
-    if {"backbone", "sem_seg_head"} <= parts.keys():
-        return count_macs(lambda: model.sem_seg_head(model.backbone(image), None), parts)
-    return Counter()
-
-
-def build_meta_model(cfg: CfgNode) -> nn.Module:
-    """Build the model of a config with shapes alone, in eval mode."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE = "meta"
-    with torch.device("meta"):
-        return build_model(cfg).eval()
 
 
 def cost_table(macs: Mapping[str, int]) -> str:

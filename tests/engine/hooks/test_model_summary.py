@@ -1,12 +1,7 @@
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from icpc_d2.analysis.cost import count_image
-from icpc_d2.analysis.macs import meta_image
 from icpc_d2.analysis.random_models import build_random
-from icpc_d2.engine.hooks.model_summary import build_meta_model, cost_table, count_parts, groups_table, parameter_groups
+from icpc_d2.engine.hooks.model_summary import groups_table, parameter_groups
 from icpc_d2.engine.solver import build_optimizer
 from tests.support.checkpoints import tiny_cfg
 
@@ -38,34 +33,3 @@ def test_groups_are_all_parameters() -> None:
     assert f"{everything - sum(trained):,}" in table.splitlines()[-1]
     same = tiny_cfg("SOLVER.BACKBONE_MULTIPLIER", 1.0)
     assert {group.parts for group in parameter_groups(model, build_optimizer(same, model))} == {"all parts"}
-
-
-def test_the_cost_is_that_of_the_tool() -> None:
-    cfg = tiny_cfg()
-    cfg.freeze()
-    counted = count_parts(build_meta_model(cfg), 100, 90)
-    model = build_random(cfg)
-    # The tool adds the up-sampling to full size, four per class and pixel.
-    upsampling = 4 * len(model.class_tokens) * 128 * 96
-    assert counted.total() == count_image(model.to("meta").eval(), meta_image(128, 96)).total() - upsampling
-    assert "text_encoder" in cost_table(counted)
-
-
-def test_other_models_are_counted_too() -> None:
-    head = nn.Conv2d(3, 2, 1)
-
-    class Segmentor(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.backbone, self.sem_seg_head = nn.Conv2d(3, 3, 1), Head()
-
-    class Head(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = head
-
-        def forward(self, x: torch.Tensor, labels: None) -> torch.Tensor:
-            return self.conv(x)
-
-    assert count_parts(Segmentor().to("meta"), 4, 5) == {"backbone": 9 * 20, "sem_seg_head": 6 * 20}
-    assert count_parts(nn.Linear(1, 1, device="meta"), 4, 5) == {}
