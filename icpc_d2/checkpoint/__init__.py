@@ -1,4 +1,4 @@
-"""Reading weights of every kind into a model, strictly. Importing this makes ``clip://`` a path."""
+"""Weights of every kind, read into a model strictly. Importing this makes ``clip://`` a path."""
 
 from icpc_d2.checkpoint.checkpointer import ICPCCheckpointer, WeightsCheckpointer
 from icpc_d2.checkpoint.text_weights import load_text_encoder

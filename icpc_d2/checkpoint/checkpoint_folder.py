@@ -22,7 +22,7 @@ _NUMBERED = re.compile(r"model_(\d{7,})\.pth")
 
 
 def checkpoint_name(iteration: int) -> str:
-    """Detectron2's name, without ending, of the checkpoint after an iteration (0-based)."""
+    """Return Detectron2's name, without ending, of the checkpoint after an iteration (0-based)."""
     return f"model_{iteration:07d}"
 
 
@@ -53,26 +53,26 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_tag(folder: Path, name: str) -> None:
-    """Remember the newest checkpoint."""
+    """Note the name of the newest checkpoint."""
     with atomically(folder / TAG, durable=True) as temporary:
         temporary.write_text(name)
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """The checkpoints to continue from: the one that the tag names, then the others from the last iteration back."""
+    """List the checkpoints to continue from: the one that the tag names, then the others, highest iteration first."""
     tag = folder / TAG
-    # A torn tag names nothing that exists; one of other hands should not lead out of the folder.
+    # A torn tag names nothing that exists; one written by something else must not point outside the folder.
     tagged = folder / Path(tag.read_text(errors="replace").strip()).name if tag.is_file() else folder
     others = [path for _, path in reversed(_numbered(folder))] + [folder / FINAL]
     return [path for path in dict.fromkeys([tagged, *others]) if path.is_file()]
 
 
 def thin_out(folder: Path, iteration: int, kept: int) -> None:
-    """Remove all but the newest `kept` of the checkpoints up to an iteration, but for the final and the best one.
+    """Remove all but the newest `kept` of the numbered checkpoints up to an iteration.
 
     Args:
-        iteration: of the checkpoint that was just written. What is numbered higher, as a damaged file that the training
-            continues from behind of, is left to be written again.
+        iteration: of the checkpoint that was just written. Higher-numbered files (a damaged one that resume skipped)
+            are kept; training overwrites them.
         kept: 0: all.
     """
     if kept > 0:
@@ -88,6 +88,6 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    """(iteration, file), by iteration."""
+    """List (iteration, file) in the order of iterations."""
     matches = ((_NUMBERED.fullmatch(path.name), path) for path in folder.glob("model_*.pth"))
     return sorted((int(match[1]), path) for match, path in matches if match)

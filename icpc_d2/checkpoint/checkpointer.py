@@ -1,4 +1,4 @@
-"""The checkpointer: recognises what it is given and loads it strictly."""
+"""The checkpointer, which recognises the kind of a file of weights and loads it strictly."""
 
 import logging
 import os
@@ -14,17 +14,9 @@ from torch import Tensor, nn
 
 from icpc_d2.checkpoint.checkpoint_folder import newest_first, write_checkpoint, write_tag
 from icpc_d2.checkpoint.classes import check_classes
-from icpc_d2.checkpoint.clip_weights import CLIP_MODELS, UnreadableWeightsError, read_weights
+from icpc_d2.checkpoint.clip_weights import UnreadableWeightsError, read_weights
 from icpc_d2.checkpoint.imagenet import is_classifier, read_imagenet
-from icpc_d2.checkpoint.key_maps import (
-    IMAGE_ENCODERS,
-    TEXT_ENCODER,
-    check_names,
-    convert_clip,
-    fit,
-    is_clip,
-    strip_module,
-)
+from icpc_d2.checkpoint.key_maps import check_names, check_quick_gelu, convert_clip, fit, strip_module, uses_quick_gelu
 
 logger = logging.getLogger(__name__)
 
@@ -35,30 +27,31 @@ class ICPCCheckpointer(DetectionCheckpointer):
     """Saves under Detectron2's names, each file whole or not at all; loads our checkpoints, CLIP and ImageNet ResNets.
 
     Detectron2 warns of names that are missing or left over and trains on with random values. Here they are an error;
-    what stays at its initial values because the source cannot have it, such as the decoder, is listed in the log.
+    parameters that the source cannot have, such as the decoder's, keep their initial values and are listed in the log.
     Nothing that a file holds is executed, but for the code of a TorchScript archive.
+
+    Args:
+        class_names: of the model, saved with it; a checkpoint of other classes is refused. Empty: neither.
     """
 
     def __init__(
         self, model: nn.Module, save_dir: str = "", *, class_names: Sequence[str] = (), **checkpointables: Any
     ) -> None:
-        """
-        Args:
-            class_names: of the model, saved with it; a checkpoint of other classes is refused. Empty: neither.
-        """
         super().__init__(model, save_dir, **checkpointables)
         self._class_names = list(class_names)
 
     def save(self, name: str, **kwargs: Any) -> None:
-        """Save model, class names, all else that belongs to the training, and `kwargs` as ``<name>.pth``.
+        """Save the model, its class names, the other parts of the training, and `kwargs` as ``<name>.pth``.
 
         Raises:
             OSError, FloatingPointError: see :func:`icpc_d2.checkpoint.checkpoint_folder.write_checkpoint`.
         """
         if not self.save_dir or not self.save_to_disk:
             return
-        content = {"model": self.model.state_dict()} | ({"class_names": self._class_names} if self._class_names else {})
-        content |= {key: part.state_dict() for key, part in self.checkpointables.items()} | kwargs
+        parts = {"model": self.model, **self.checkpointables}
+        content = {key: part.state_dict() for key, part in parts.items()} | kwargs
+        if self._class_names:
+            content["class_names"] = self._class_names
         path = Path(self.save_dir, f"{name}.pth")
         path.parent.mkdir(parents=True, exist_ok=True)
         logger.info(f"Saving checkpoint to {path}")
@@ -66,11 +59,11 @@ class ICPCCheckpointer(DetectionCheckpointer):
         self.tag_last_checkpoint(path.name)
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
-        """Remember what ``--resume`` continues from."""
+        """Note the checkpoint that ``--resume`` continues from."""
         write_tag(Path(self.save_dir), last_filename_basename)
 
     def has_checkpoint(self) -> bool:
-        """Whether there is anything to continue from, be it damaged."""
+        """Return whether there is a checkpoint to continue from, even a damaged one."""
         return bool(self.save_dir and newest_first(Path(self.save_dir)))
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
@@ -91,12 +84,12 @@ class ICPCCheckpointer(DetectionCheckpointer):
         )
 
     def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
-        """Load weights, and what else of the trainer a checkpoint of ours holds.
+        """Load weights, and the parts of the training that a checkpoint of ours holds.
 
         Args:
             path: ``clip://RN50``, a file (our checkpoint, OpenAI's ``.pt``, open_clip's, ``.safetensors``), or
                 ``detectron2://ImageNetPretrained/...``; empty: nothing is loaded.
-            checkpointables: parts of the trainer that the file must have; None: those that it has.
+            checkpointables: parts of the training that the file must have; None: those that it has.
 
         Returns:
             The rest of the checkpoint, as Detectron2's.
@@ -144,9 +137,8 @@ class ICPCCheckpointer(DetectionCheckpointer):
             raise UnreadableWeightsError(f"{filename} holds no tensors.")
         for name, value in content["model"].items():
             if not isinstance(name, str) or not isinstance(value, Tensor):
-                raise UnreadableWeightsError(
-                    f"{filename}: {name!r} is a {type(value).__name__}, wanted tensors by name."
-                )
+                kind = type(value).__name__
+                raise UnreadableWeightsError(f"{filename}: {name!r} is a {kind}, wanted tensors by name.")
         return content
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
@@ -154,7 +146,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
         weights = strip_module(checkpoint.pop("model"))
         if checkpoint.get("matching_heuristics") is True:
             self._load_imagenet(weights, str(checkpoint.get("__author__")) == "Caffe2")
-        elif is_clip(weights):
+        elif any(name.startswith("visual.") for name in weights):  # as OpenAI and open_clip save it
             self._load_clip(weights, checkpoint.pop("is_openai", False) is True)
         else:
             self._load_own(weights)
@@ -169,10 +161,9 @@ class ICPCCheckpointer(DetectionCheckpointer):
         if is_openai:
             check_quick_gelu(self.model)
         else:
-            logger.info(
-                "The file does not say which activation these CLIP weights were trained with: "
-                f"{'QuickGELU' if uses_quick_gelu(self.model) else 'GELU'} is what MODEL.CLIP.ARCH builds."
-            )
+            built = "QuickGELU" if uses_quick_gelu(self.model) else "GELU"
+            unknown = "The file does not say which activation these CLIP weights were trained with"
+            logger.info(f"{unknown}: {built} is what MODEL.CLIP.ARCH builds.")
         converted, dropped = convert_clip(weights, self.model.state_dict())
         if dropped:
             logger.info(f"Parts of CLIP that this model does without: {_by_module(dropped)}.")
@@ -201,36 +192,14 @@ class ICPCCheckpointer(DetectionCheckpointer):
 
 
 class WeightsCheckpointer(ICPCCheckpointer):
-    """Saves a model's weights beside a training without becoming what ``--resume`` continues from."""
+    """Saves a model's weights beside a training; ``--resume`` does not continue from them."""
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Leave the tag to the training's own checkpoints."""
 
 
-def uses_quick_gelu(model: nn.Module) -> bool | None:
-    """Whether the model's CLIP encoders use QuickGELU; None: they have neither it nor GELU, as ResNets without text."""
-    encoders = (*IMAGE_ENCODERS, TEXT_ENCODER)
-    kinds = {type(module).__name__ for name, module in model.named_modules() if f"{name}.".startswith(encoders)}
-    return "QuickGELU" in kinds if kinds & {"QuickGELU", "GELU"} else None
-
-
-def check_quick_gelu(model: nn.Module) -> None:
-    """Refuse OpenAI's weights for a model with GELU, where they would quietly lose accuracy.
-
-    Raises:
-        ValueError: the model's CLIP encoders use GELU.
-    """
-    if uses_quick_gelu(model) is False:
-        names = ", ".join(f"{name}-quickgelu" for name in CLIP_MODELS)
-        raise ValueError(
-            "OpenAI's CLIP was trained with QuickGELU, but MODEL.CLIP.ARCH builds a model with GELU: set it to the "
-            f"same name with '-quickgelu' at its end ({names})."
-        )
-
-
 def _by_module(names: list[str]) -> str:
-    """Names summed up by the module they are in: "neck (16), sem_seg_head (26)"."""
-    counts = Counter(
-        ".".join(name.split(".")[: 2 if name.startswith(("backbone.", "visual.")) else 1]) for name in names
-    )
+    """Count names by the module that they are in: "neck (16), sem_seg_head (26)"."""
+    depths = ((name, 2 if name.startswith(("backbone.", "visual.")) else 1) for name in names)
+    counts = Counter(".".join(name.split(".")[:depth]) for name, depth in depths)
     return ", ".join(f"{module} ({count})" for module, count in counts.items())

@@ -1,4 +1,4 @@
-"""Files of weights: where ``clip://RN50`` lies, and what is in a file, without unpickling anything but tensors."""
+"""Files of weights: downloads by ``clip://RN50``, and reading that unpickles tensors and plain data alone."""
 
 import hashlib
 import logging
@@ -42,9 +42,8 @@ class ClipPathHandler(PathHandler):
         """
         name = path.removeprefix(CLIP_PREFIX)
         if name not in CLIP_MODELS:
-            raise ValueError(
-                f"'{path}' is unknown; there are {', '.join(CLIP_PREFIX + model for model in CLIP_MODELS)}."
-            )
+            known = ", ".join(CLIP_PREFIX + model for model in CLIP_MODELS)
+            raise ValueError(f"'{path}' is unknown; there are {known}.")
         url = get_pretrained_url(name, "openai")
         # One process of each machine downloads, the others then find the file in the cache.
         downloads = comm.get_local_rank() == 0
@@ -72,19 +71,18 @@ def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
     """Read a file of weights: ``.safetensors``, a TorchScript archive (OpenAI's ``.pt``) or a torch file.
 
     Returns:
-        What the file holds, on the CPU, and whether it is a TorchScript archive.
+        The file's content, on the CPU, and whether it is a TorchScript archive.
 
     Raises:
         UnreadableWeightsError: not such a file, a damaged one, or one that holds other Python objects than tensors and
             plain data.
     """
-    with open(file_name, "rb"):
-        pass  # a file that cannot be opened is another matter than one that is damaged
+    open(file_name, "rb").close()  # a file that cannot be opened is another matter than one that is damaged
     try:
         if file_name.endswith(".safetensors"):
             return load_safetensors(file_name), False
         if _is_torchscript(file_name):
-            _warn_of_strangers(file_name)
+            _warn_of_unknown(file_name)
             with warnings.catch_warnings():
                 # torch deprecates the format, but OpenAI's files have no other.
                 warnings.simplefilter("ignore", FutureWarning)
@@ -105,20 +103,19 @@ def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
 
 
 def _check_sums(file_name: str) -> None:
-    """Compare what a zip file holds with its checksums: torch does not, and would read flipped bits as weights.
+    """Check a zip file's content against its checksums: torch does not, and would read flipped bits as weights.
 
     Raises:
         zipfile.BadZipFile: they differ.
     """
     if zipfile.is_zipfile(file_name):
         with zipfile.ZipFile(file_name) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"the checksum of {damaged} in it is wrong")
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the checksum of {damaged} in it is wrong")
 
 
-def _warn_of_strangers(file_name: str) -> None:
-    """Opening a TorchScript archive runs what it holds, so that only OpenAI's own go without a warning."""
+def _warn_of_unknown(file_name: str) -> None:
+    """Warn of a TorchScript archive that is not one of OpenAI's own: opening it runs code in it."""
     digest = hashlib.sha256(Path(file_name).read_bytes()).hexdigest()
     if not any(digest in get_pretrained_url(model, "openai") for model in CLIP_MODELS):
         logger.warning(

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from icpc_d2.checkpoint.checkpointer import ICPCCheckpointer, check_quick_gelu
+from icpc_d2.checkpoint.checkpointer import ICPCCheckpointer
 from icpc_d2.checkpoint.classes import check_classes
 from icpc_d2.checkpoint.clip_weights import read_weights
 from icpc_d2.checkpoint.denseclip import NAME_POSITIONS, from_denseclip, read_denseclip, to_denseclip
 from icpc_d2.checkpoint.imagenet import read_imagenet
-from icpc_d2.checkpoint.key_maps import check_names, convert_clip, fit, unwrap
+from icpc_d2.checkpoint.key_maps import check_names, check_quick_gelu, convert_clip, fit, unwrap
 from icpc_d2.files import atomically
 
 

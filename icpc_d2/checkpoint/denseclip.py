@@ -1,4 +1,4 @@
-"""DenseCLIP's segmentation models, as its mmsegmentation checkpoints hold them, to our names and back by one table.
+"""DenseCLIP's segmentation models, from the names in its mmsegmentation checkpoints to ours and back by one table.
 
 Three tensors change on the way, none with rounding, so that there and back gives the same bits:
 
@@ -7,7 +7,7 @@ Three tensors change on the way, none with rounding, so that there and back give
 - its text encoder has the positions of its own prompts alone: ours has zeros behind them, up to CLIP's 77.
 - its context vectors have a dimension of size 1 for the batch: ours have not.
 
-Its text encoder is not CLIP's any more, since it kept learning at the schedule's floor; it is taken as it is.
+Its text encoder is taken as it is: no longer CLIP's, since it kept learning at the schedule's floor.
 """
 
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ def read_denseclip(file_name: str) -> tuple[dict[str, Tensor], list[str]]:
 
 
 def from_denseclip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """DenseCLIP's weights as those of our model.
+    """Turn DenseCLIP's weights into those of our model.
 
     Args:
         weights: by DenseCLIP's names.
@@ -100,7 +100,7 @@ def from_denseclip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -
 
 
 def to_denseclip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our weights as DenseCLIP's, with text positions for N context vectors and names of at most three tokens.
+    """Turn our weights into DenseCLIP's, with text positions for N context vectors and names of at most three tokens.
 
     Args:
         weights: state dict of our model.
@@ -111,8 +111,7 @@ def to_denseclip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     names = {ours: rename(ours, OUR_NAMES) for ours in weights}
     unknown = [ours for ours, name in names.items() if name is None or rename(name, NAMES) != ours]
     found = {"has no place for": unknown, "needs": sorted({CONTEXT, TEXT_POSITIONS} - weights.keys())}
-    misfits = [f"{what} {', '.join(parameters)}" for what, parameters in found.items() if parameters]
-    if misfits:
+    if misfits := [f"{what} {', '.join(parameters)}" for what, parameters in found.items() if parameters]:
         raise ValueError(
             f"DenseCLIP {' and '.join(misfits)}. Wanted is a model as in denseclip_*.yaml (MODEL.PROMPT.NAME coop, "
             "MODEL.ALIGNMENT.MULTI_SCALE False, a CLIP image encoder)."

@@ -15,16 +15,9 @@ from icpc_d2.files import unpickle_arrays
 # ResNet-V1c and their norms.
 TORCHVISION_NAMES = {
     r"^(conv1|bn1)\.": r"stem.\1.",
-    r"^stem\.0\.": "stem.conv1.",
-    r"^stem\.1\.": "stem.bn1.",
-    r"^stem\.3\.": "stem.conv2.",
-    r"^stem\.4\.": "stem.bn2.",
-    r"^stem\.6\.": "stem.conv3.",
-    r"^stem\.7\.": "stem.bn3.",
-    r"^layer1\.": "res2.",
-    r"^layer2\.": "res3.",
-    r"^layer3\.": "res4.",
-    r"^layer4\.": "res5.",
+    **{rf"^stem\.{3 * i}\.": f"stem.conv{i + 1}." for i in range(3)},
+    **{rf"^stem\.{3 * i + 1}\.": f"stem.bn{i + 1}." for i in range(3)},
+    **{rf"^layer{i}\.": f"res{i + 1}." for i in range(1, 5)},
     r"\.bn(\d)\.": r".conv\1.norm.",
     r"\.downsample\.0\.": ".shortcut.",
     r"\.downsample\.1\.": ".shortcut.norm.",
@@ -38,8 +31,8 @@ def read_imagenet(file_name: str) -> tuple[dict[str, Any], list[str]]:
         file_name: Detectron2's ``.pkl``, or a state dict by torchvision's names (those of OpenMMLab's ResNets, too).
 
     Returns:
-        What `ICPCCheckpointer` loads, once saved by torch, as an ImageNet ResNet, and the names of the classifier,
-        which is left out.
+        The content of a file that `ICPCCheckpointer` loads as an ImageNet ResNet, and the names of the classifier's
+        tensors, which are left out.
 
     Raises:
         ValueError: the file cannot be read, or it holds other Python objects than arrays.
@@ -56,20 +49,20 @@ def read_imagenet(file_name: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def rename_torchvision(name: str) -> str:
-    """torchvision's name of a ResNet's parameter as Detectron2's: "layer1.0.bn2.bias" -> "res2.0.conv2.norm.bias"."""
+    """Turn torchvision's name of a parameter into Detectron2's: "layer1.0.bn2.bias" -> "res2.0.conv2.norm.bias"."""
     for pattern, replacement in TORCHVISION_NAMES.items():
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def is_classifier(name: str) -> bool:
-    """Whether this is of an ImageNet ResNet's last layer, which no segmentation model has."""
+    """Return whether a name is of an ImageNet ResNet's last layer, which no segmentation model has."""
     layer = name.split(".")[-2] if "." in name else name
     return layer.startswith("fc") or layer == "linear"
 
 
 def _read_pickle(file_name: str) -> tuple[dict[str, Tensor], str]:
-    """The weights, and the author by whom Detectron2 knows how they are named."""
+    """Return the weights, and the author by whom Detectron2 knows how they are named."""
     with open(file_name, "rb") as file:
         try:
             content = unpickle_arrays(file, encoding="latin1")

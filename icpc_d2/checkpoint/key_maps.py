@@ -1,10 +1,12 @@
-"""Names of CLIP's parameters in open_clip and in our models. Whatever the tables do not know is an error."""
+"""CLIP's parameters in open_clip and in our models: names, shapes, activation. What the tables lack is an error."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from timm.layers import resample_abs_pos_embed
-from torch import Tensor
+from torch import Tensor, nn
+
+from icpc_d2.checkpoint.clip_weights import CLIP_MODELS
 
 # Where the image encoder may be in a model: by itself, or below Detectron2's FPN.
 IMAGE_ENCODERS = ("backbone.visual.", "backbone.bottom_up.visual.")
@@ -23,15 +25,10 @@ CLIP_NAMES = {
 CLIP_UNUSED = ("logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size")
 # Parts of the image encoder that only the embeddings need: dropped if the model is built without these.
 EMBEDDING_PARTS = ("visual.attnpool.", "visual.ln_post.", "visual.proj")
-# Position embeddings of a square grid behind one token (mean or class), which fit any size once resized.
+# Position embeddings of a token (mean or class) and a square grid, which are resized to fit.
 GRID_POSITIONS = ("attnpool.positional_embedding", "visual.positional_embedding")
-# Counts batches for BatchNorm without momentum, which nobody uses; old files lack it.
+# Counts batches for BatchNorm without momentum, which no model here has; old files lack it.
 OPTIONAL = "num_batches_tracked"
-
-
-def is_clip(names: Iterable[str]) -> bool:
-    """Whether these are the names of a CLIP model as OpenAI and open_clip save it."""
-    return any(name.startswith("visual.") for name in names)
 
 
 def convert_clip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -79,7 +76,7 @@ def check_names(missing: Iterable[str], unknown: Iterable[str], source: str) -> 
 
 
 def fit(name: str, tensor: Tensor, target: Tensor, resize: bool = True) -> Tensor:
-    """The tensor in the target's shape: position embeddings of a grid are resized, all else must have it already.
+    """Return the tensor in the target's shape: position embeddings of a grid are resized, all else must have it.
 
     Args:
         resize: False: position embeddings must have it, too.
@@ -106,11 +103,10 @@ def resize_positions(embedding: Tensor, length: int) -> Tensor:
     Raises:
         ValueError: one of the grids is not a square.
     """
-    sides = [round((rows - 1) ** 0.5) for rows in (len(embedding), length)]
-    if [side**2 + 1 for side in sides] != [len(embedding), length]:
-        raise ValueError(
-            f"Position embeddings of {len(embedding)} and {length} rows are not a token and a square grid."
-        )
+    rows = [len(embedding), length]
+    sides = [round((count - 1) ** 0.5) for count in rows]
+    if [side**2 + 1 for side in sides] != rows:
+        raise ValueError(f"Position embeddings of {rows[0]} and {rows[1]} rows are not a token and a square grid.")
     return resample_abs_pos_embed(embedding[None], sides[1:] * 2, interpolation="bilinear", antialias=False)[0]
 
 
@@ -121,31 +117,45 @@ def rename(name: str, starts: Mapping[str, str]) -> str | None:
 
 
 def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights in what a file holds: below "model" (ours) or "state_dict" (open_clip's, OpenMMLab's), or bare."""
+    """Return the weights of a file: below "model" (ours) or "state_dict" (open_clip's, OpenMMLab's), or all of it."""
     nested = (content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict))
     return strip_module(next(nested, content))
 
 
 def strip_module(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names without the "module." that DistributedDataParallel puts before each of them."""
+    """Remove the "module." that DistributedDataParallel puts before each name."""
     if all(name.startswith("module.") for name in weights):
         return {name.removeprefix("module."): value for name, value in weights.items()}
     return dict(weights)
 
 
-def _rename_clip(name: str, image: str) -> str | None:
-    target = rename(name, CLIP_NAMES)
-    return None if target is None else target.replace("{image}", image)
+def uses_quick_gelu(model: nn.Module) -> bool | None:
+    """Return whether a model's CLIP encoders use QuickGELU; None: neither it nor GELU, as in ResNets without text."""
+    encoders = (*IMAGE_ENCODERS, TEXT_ENCODER)
+    kinds = {type(module).__name__ for name, module in model.named_modules() if f"{name}.".startswith(encoders)}
+    return "QuickGELU" in kinds if kinds & {"QuickGELU", "GELU"} else None
+
+
+def check_quick_gelu(model: nn.Module) -> None:
+    """Refuse OpenAI's weights for a model with GELU, where they would quietly lose accuracy.
+
+    Raises:
+        ValueError: the model's CLIP encoders use GELU.
+    """
+    if uses_quick_gelu(model) is False:
+        names = ", ".join(f"{name}-quickgelu" for name in CLIP_MODELS)
+        raise ValueError(
+            "OpenAI's CLIP was trained with QuickGELU, but MODEL.CLIP.ARCH builds a model with GELU: set it to the "
+            f"same name with '-quickgelu' at its end ({names})."
+        )
+
+
+def _rename_clip(name: str, image: str) -> str:
+    return (rename(name, CLIP_NAMES) or "").replace("{image}", image)
 
 
 def _is_unused(name: str, image: str, model: Mapping[str, Tensor]) -> bool:
-    """Whether the model is known to do without this part of CLIP: all of the part, and not just this name."""
-    if name in CLIP_UNUSED:
-        return True
-    part = next((part for part in EMBEDDING_PARTS if name.startswith(part)), None)
-    if part is None:
-        target = _rename_clip(name, image)
-        part = TEXT_ENCODER if target is not None and target.startswith(TEXT_ENCODER) else None
-    else:
-        part = image + part.removeprefix("visual.")
-    return part is not None and not any(key.startswith(part) for key in model)
+    """Return whether the model is known to do without this part of CLIP: all of the part, and not just this name."""
+    parts = [_rename_clip(part, image) for part in EMBEDDING_PARTS] + [TEXT_ENCODER]
+    part = next((part for part in parts if _rename_clip(name, image).startswith(part)), None)
+    return name in CLIP_UNUSED or (part is not None and not any(key.startswith(part) for key in model))

@@ -1,13 +1,12 @@
-"""CLIP's text encoder by itself, for models whose image encoder is not CLIP's."""
+"""Loading of CLIP's text encoder by itself, for models whose image encoder is not CLIP's."""
 
 import logging
 
 from detectron2.utils.file_io import PathManager
 from torch import nn
 
-from icpc_d2.checkpoint.checkpointer import check_quick_gelu
 from icpc_d2.checkpoint.clip_weights import read_weights
-from icpc_d2.checkpoint.key_maps import TEXT_ENCODER, check_names, fit, unwrap
+from icpc_d2.checkpoint.key_maps import TEXT_ENCODER, check_names, check_quick_gelu, fit, unwrap
 
 logger = logging.getLogger(__name__)
 
