@@ -1,7 +1,7 @@
-"""One step of the optimizer over a batch that is processed in parts: by several processes, one after another in each.
+"""One step of the optimizer over a batch in parts: those of several processes, one after another in each.
 
-The gradient is that of the whole batch in one forward pass, but for what BatchNorm without synchronization and dropout
-make of the parts, and for the contrastive loss unless it is gathered.
+The gradient is that of the whole batch in one forward pass, but for unsynchronized BatchNorm, which sees the parts,
+dropout, and the contrastive loss unless it is gathered.
 """
 
 import time
@@ -25,22 +25,22 @@ PIXEL_MEANS = ("loss_sem_seg", "loss_align")
 
 def build_step(
     cfg: CfgNode, model: nn.Module, loader: Iterable[list[dict]], optimizer: torch.optim.Optimizer
-) -> "Step":
-    """Build what runs a single iteration by ``SOLVER.ACCUMULATE`` and ``SOLVER.AMP``.
+) -> "TrainStep":
+    """Build the trainer of a single iteration by ``SOLVER.ACCUMULATE`` and ``SOLVER.AMP``.
 
     Args:
         loader: gives ``IMS_PER_BATCH / processes / ACCUMULATE`` images at a time.
     """
     precision = getattr(torch, cfg.SOLVER.AMP.PRECISION) if cfg.SOLVER.AMP.ENABLED else None
     ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
-    return Step(model, loader, optimizer, cfg.SOLVER.ACCUMULATE, precision, ignore_value)
+    return TrainStep(model, loader, optimizer, cfg.SOLVER.ACCUMULATE, precision, ignore_value)
 
 
-class Step(SimpleTrainer):
+class TrainStep(SimpleTrainer):
     """Detectron2's trainer of one iteration, with gradient accumulation and mixed precision on any device.
 
     Attributes:
-        batches: what this process has seen in the present iteration, a list of samples for each forward pass.
+        batches: of this process in this iteration, a list of samples for each forward pass.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class Step(SimpleTrainer):
         self._inner = model.module if isinstance(model, DistributedDataParallel) else model
 
     def run_step(self) -> None:
-        """Forward and backward passes over the next `accumulate` batches of the loader, then the optimizer."""
+        """Run forward and backward passes over the next `accumulate` batches of the loader, then the optimizer."""
         start = time.perf_counter()
         self.batches = [next(self._data_loader_iter) for _ in range(self.accumulate)]
         data_time = time.perf_counter() - start
         self.optimizer.zero_grad()
         losses = self.backward()
-        # Here, so that hooks, and an optimizer that clips, see the gradient itself.
+        # Before the hooks, and an optimizer that clips, which want the gradient itself.
         self.grad_scaler.unscale_(self.optimizer)
         self.after_backward()
         self._write_metrics(losses, data_time)
@@ -94,44 +94,41 @@ class Step(SimpleTrainer):
         return _mean([self._backward(index, weights[index]) for index in range(self.accumulate)])
 
     def pixel_weights(self) -> Tensor:
-        """Weights of means over the pixels of each batch, (accumulate,), whose mean over all parts of the batch is 1.
+        """Return weights (accumulate,) for means over the pixels of each batch; their mean over all parts is 1.
 
         They make the mean of the parts' means the mean over all labelled pixels of the batch.
         """
         num_parts = self.accumulate * comm.get_world_size()
         if num_parts == 1:
             return torch.ones(1, device=self.device)
-        counts = torch.tensor([sum(map(self._num_labelled, batch)) for batch in self.batches], device=self.device)
+        numbers = [
+            sum(int(is_labelled(s["sem_seg"], self.ignore_value).sum()) for s in batch) for batch in self.batches
+        ]
+        counts = torch.tensor(numbers, device=self.device)
         total = counts.sum()
         if comm.get_world_size() > 1:
             torch.distributed.all_reduce(total)
         return (counts * num_parts / total.clamp(min=1)).float()
 
     def state_dict(self) -> dict[str, Any]:
-        """As Detectron2's, with the scale of the losses in float16."""
-        return super().state_dict() | ({"grad_scaler": self.grad_scaler.state_dict()} if self._is_scaled else {})
+        """Return Detectron2's state, with the scale of the losses in float16."""
+        scale = {"grad_scaler": self.grad_scaler.state_dict()} if self.grad_scaler.is_enabled() else {}
+        return super().state_dict() | scale
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load what :meth:`state_dict` gave, also that of a training in another precision."""
+        """Load a :meth:`state_dict`, also that of a training in another precision."""
         super().load_state_dict(state_dict)
-        if self._is_scaled and state_dict.get("grad_scaler"):
+        if self.grad_scaler.is_enabled() and state_dict.get("grad_scaler"):
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 
     @property
-    def _is_scaled(self) -> bool:
-        return self.grad_scaler.is_enabled()
-
-    def _num_labelled(self, sample: dict[str, Any]) -> int:
-        return int(is_labelled(sample["sem_seg"], self.ignore_value).sum())
-
-    @property
     def _gathered_loss(self) -> GatheredContrastiveLoss | None:
-        """The contrastive loss that wants points of the whole batch, if the model has such a one."""
+        """The contrastive loss that draws from the whole batch, if the model has one."""
         loss = getattr(getattr(self._inner, "alignment_loss", None), "contrastive_loss", None)
         return loss if isinstance(loss, GatheredContrastiveLoss) else None
 
     def _backward_of_gathered(self, weights: Tensor) -> dict[str, Tensor]:
-        """As :meth:`backward`, where the contrastive loss of each forward pass needs the points of all others.
+        """Add the gradients where the contrastive loss of each forward pass needs the points of all others.
 
         A first pass without gradients finds the candidates; random numbers are the same in both passes.
         """
@@ -150,7 +147,7 @@ class Step(SimpleTrainer):
 
     @torch.no_grad()
     def _candidates(self, batch: list[dict[str, Any]]) -> list[Candidates]:
-        """Find what a gathered contrastive loss may draw from, for each of the score maps that it supervises."""
+        """Find the points that a gathered contrastive loss may draw, for each of the score maps that it supervises."""
         model, loss = self._inner, self._gathered_loss
         scores = model.encode(model.preprocess_image(batch).tensor).scores
         labels, seeds = model.preprocess_labels(batch), _seeds(batch)
@@ -180,20 +177,20 @@ class Step(SimpleTrainer):
 
     @contextmanager
     def _random(self, seed: int) -> Iterator[None]:
-        """Random numbers of a stream of their own."""
+        """Run the block under its own seed, then restore the RNG state."""
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(seed)
             yield
 
 
 def _seeds(batch: list[dict[str, Any]]) -> list[int | None]:
-    """Return the seeds that samples bring along for the points that are drawn from them; None for those without."""
+    """Return the samples' seeds, by which their points are drawn; None for a sample without one."""
     return [sample.get("seed") for sample in batch]
 
 
 @contextmanager
 def buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Undo what is done to a model's buffers inside, such as BatchNorm's running statistics."""
+    """Restore a model's buffers after the block, such as BatchNorm's running statistics."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         yield

@@ -1,4 +1,4 @@
-"""What evaluations run in place of a model: label maps instead of logits, and several scales."""
+"""The model as evaluations run it: with label maps instead of logits, and at several scales."""
 
 from typing import Any
 
@@ -10,26 +10,22 @@ from icpc_d2.modeling.predictions import LazyScores
 
 
 class LabelMaps(nn.Module):
-    """Stands in for a model whose ``label_maps`` answers, so that the model's own contract stays what it is."""
+    """Wraps a model so that calling it returns label maps; its own forward is unchanged."""
 
     def __init__(self, model: nn.Module) -> None:
-        """
-        Args:
-            model: as `icpc_d2.modeling.meta_arch.ICPC`.
-        """
         super().__init__()
         self.model = model
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Inputs as the model takes them -> a list of {"labels": (height, width) int64}."""
+        """Return {"labels": (height, width) int64} for each image; inputs as the model takes them."""
         return self.model.label_maps(batched_inputs)
 
 
-class Predictions(LabelMaps):
-    """As :class:`LabelMaps`, for evaluators that choose among some of the classes: they make the label maps."""
+class LazyLabelMaps(LabelMaps):
+    """Leaves the label maps to evaluators, which choose among some of the classes by a prediction's `labels`."""
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, LazyScores]]:
-        """Inputs as the model takes them -> a list of {"prediction": ...}."""
+        """Return {"prediction": ...} for each image; inputs as the model takes them."""
         return [{"prediction": prediction} for prediction in self.model.predictions(batched_inputs)]
 
 
@@ -54,4 +50,4 @@ def as_evaluated(cfg: CfgNode, model: nn.Module) -> nn.Module:
         )
     if not cfg.TEST.SEM_SEG.LABEL_MAPS or not hasattr(model, "label_maps"):
         return model
-    return Predictions(model) if cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES else LabelMaps(model)
+    return LazyLabelMaps(model) if cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES else LabelMaps(model)

@@ -14,9 +14,9 @@ from icpc_d2.modeling.segmentor import Segmentor
 
 
 class MultiScale(nn.Module):
-    """Stands in for a segmentor and answers as it does, with probabilities in place of logits.
+    """Wraps a segmentor and predicts as it does, with probabilities in place of logits.
 
-    Each size is resized from the image as it comes in, which should be the picture as it is on disk.
+    Each size is resized from the image as it comes in, which should be the one on disk.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class MultiScale(nn.Module):
     ) -> None:
         """
         Args:
-            model: predicts each size as it would a single one, whole or by sliding window.
+            model: predicts each size as it does a single one, whole or by sliding window.
             short_side, max_long_side: of the image at scale 1, in pixels.
             scales: factors on both.
             mirror: also predict each size mirrored left to right.
@@ -37,21 +37,17 @@ class MultiScale(nn.Module):
             raise ValueError(f"TEST.AUG.SCALES is {list(scales)}; wanted is one positive factor or more.")
         self.model = model
         self._mirror = mirror
+        sides = [(max(1, round(scale * short_side)), max(1, round(scale * max_long_side))) for scale in scales]
         self._resizes = [
-            T.AugmentationList(
-                evaluation_augmentations(
-                    short_side=max(1, round(scale * short_side)), max_long_side=max(1, round(scale * max_long_side))
-                )
-            )
-            for scale in scales
+            T.AugmentationList(evaluation_augmentations(short_side=short, max_long_side=long)) for short, long in sides
         ]
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Inputs as the model takes them -> a list of {"sem_seg": (K, height, width)} with probabilities."""
+        """Return {"sem_seg": (K, height, width) probabilities} for each image; inputs as the model takes them."""
         return [{"sem_seg": prediction.scores()} for prediction in self.predictions(batched_inputs)]
 
     def label_maps(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Inputs as the model takes them -> a list of {"labels": (height, width) int64}."""
+        """Return {"labels": (height, width) int64} for each image."""
         return [{"labels": prediction.labels()} for prediction in self.predictions(batched_inputs)]
 
     def predictions(self, batched_inputs: list[dict[str, Any]]) -> list[LazyProbabilities]:
@@ -59,10 +55,10 @@ class MultiScale(nn.Module):
         return [average(list(self._views(inputs))) for inputs in batched_inputs]
 
     def _views(self, inputs: dict[str, Any]) -> Iterator[View]:
-        picture = inputs["image"].permute(1, 2, 0).cpu().numpy()
-        size = {"height": inputs.get("height", picture.shape[0]), "width": inputs.get("width", picture.shape[1])}
+        original = inputs["image"].permute(1, 2, 0).cpu().numpy()
+        size = {"height": inputs.get("height", original.shape[0]), "width": inputs.get("width", original.shape[1])}
         for resize in self._resizes:
-            resized = T.AugInput(picture)
+            resized = T.AugInput(original)
             resize(resized)
             image = torch.from_numpy(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
             images = [image, image.flip(-1)] if self._mirror else [image]

@@ -14,8 +14,6 @@ from icpc_d2.data.reading import read_label
 from icpc_d2.evaluation.outputs import label_map
 from icpc_d2.modeling.labels import IGNORE_16_BIT
 
-# "Unlabelled" in 16-bit label files, whatever the data set's own ignore label.
-
 
 class SemSegEvaluator(evaluation.SemSegEvaluator):
     """mIoU, per-class IoU and accuracy, frequency-weighted IoU and pixel accuracy of one data set, in percent.

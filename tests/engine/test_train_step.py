@@ -8,7 +8,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
-from icpc_d2.engine.train_step import Step, buffers_kept
+from icpc_d2.engine.train_step import TrainStep, buffers_kept
 from tests.support.models import SEPARATE, TINY_VIT, make_batch, make_cfg
 
 
@@ -39,12 +39,12 @@ def sample(*x: float, ignored: int = 0) -> dict[str, Tensor]:
     return {"x": torch.tensor([*x, *[1e6] * ignored]), "sem_seg": torch.tensor([0] * len(x) + [255] * ignored)}
 
 
-def make_step(model: nn.Module, batches: list, lr: float = 1.0, **options: Any) -> Step:
+def make_step(model: nn.Module, batches: list, lr: float = 1.0, **options: Any) -> TrainStep:
     parameters = [p for p in model.parameters() if p.requires_grad]
-    return Step(model, batches, ClippedSGD(parameters, lr=lr), **options)
+    return TrainStep(model, batches, ClippedSGD(parameters, lr=lr), **options)
 
 
-def run(step: Step, iterations: int = 1) -> Step:
+def run(step: TrainStep, iterations: int = 1) -> TrainStep:
     with EventStorage() as step.storage:
         for step.iter in range(iterations):
             step.run_step()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.engine import HookBase, hooks
@@ -40,23 +41,23 @@ class BestCheckpointer(hooks.BestCheckpointer):
         return Path(self._checkpointer.save_dir, self._file_prefix + ending)
 
 
+@dataclass(eq=False)
 class CaughtUpEvaluation(HookBase):
-    """Runs, on resume, the evaluation that was due after the last checkpoint."""
+    """Runs, on resume, the evaluation that was due after the last checkpoint.
 
-    def __init__(self, period: int, evaluation: Sequence[HookBase]) -> None:
-        """
-        Args:
-            period: iterations between evaluations; 0: none but the last.
-            evaluation: the hooks that evaluate after a step.
-        """
-        self._period = period
-        self._evaluation = evaluation
+    Attributes:
+        period: iterations between evaluations; 0: none but the last.
+        evaluation: the hooks that evaluate after a step.
+    """
+
+    period: int
+    evaluation: Sequence[HookBase]
 
     def before_train(self) -> None:
         """Evaluate what a run that ended in between may have left out; if it did not, the result is the same again."""
         trainer, start = self.trainer, self.trainer.start_iter
-        if self._period > 0 and 0 < start < trainer.max_iter and start % self._period == 0:
+        if self.period > 0 and 0 < start < trainer.max_iter and start % self.period == 0:
             trainer.iter = trainer.storage.iter = start - 1
-            for hook in self._evaluation:
+            for hook in self.evaluation:
                 hook.after_step()
             trainer.iter = trainer.storage.iter = start

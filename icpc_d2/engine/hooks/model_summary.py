@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -18,44 +19,37 @@ logger = logging.getLogger(__name__)
 BACKBONE, OTHERS, ALL = "image backbone", "all other parts", "all parts"
 
 
+@dataclass(eq=False)
 class ModelSummary(HookBase):
-    """Logs the parameter groups, and the cost of a training image, when training starts."""
+    """Logs the parameter groups, and the cost of a training image, when training starts.
 
-    def __init__(self, cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """
-        Args:
-            cfg: of the training.
-            model: not wrapped for several processes.
-        """
-        self._cfg, self._model, self._optimizer = cfg, model, optimizer
+    Attributes:
+        model: not wrapped for several processes.
+    """
+
+    cfg: CfgNode
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
 
     def before_train(self) -> None:
         """Log both tables."""
-        groups = parameter_groups(self._model, self._optimizer)
-        logger.info(f"Parameters and their highest learning rates:\n{groups_table(self._model, groups)}")
-        crop, short_side = self._cfg.INPUT.CROP, self._cfg.INPUT.MIN_SIZE_TRAIN[0]
+        groups = parameter_groups(self.model, self.optimizer)
+        logger.info(f"Parameters and their highest learning rates:\n{groups_table(self.model, groups)}")
+        crop, short_side = self.cfg.INPUT.CROP, self.cfg.INPUT.MIN_SIZE_TRAIN[0]
         height, width = crop.SIZE if crop.ENABLED else (short_side, short_side)
-        macs = count_forward(build_on_meta(self._cfg), height, width)
+        macs = count_forward(build_on_meta(self.cfg), height, width)
         if macs:
             logger.info(f"Cost of the forward pass of one image of {height} x {width} pixels:\n{cost_table(macs)}")
 
 
 class Group(NamedTuple):
-    """Parameters that the optimizer treats alike.
+    """Parameters that the optimizer treats alike."""
 
-    Attributes:
-        parts: of the model that they belong to.
-        tensors: their number.
-        numbers: their elements in all.
-        learning_rate: in this iteration.
-        highest_rate: that the schedule reaches.
-    """
-
-    parts: str
+    parts: str  # of the model that they belong to
     tensors: int
-    numbers: int
-    learning_rate: float
-    highest_rate: float
+    numbers: int  # elements of all tensors
+    learning_rate: float  # in this iteration
+    highest_rate: float  # that the schedule reaches
     weight_decay: float
 
 
@@ -82,8 +76,7 @@ def groups_table(model: nn.Module, groups: list[Group]) -> str:
     if frozen:
         rows.append(["frozen", len(frozen), f"{sum(parameter.numel() for parameter in frozen):,}", "-", "-"])
     headers = ["parameters", "tensors", "numbers", "learning rate", "weight decay"]
-    align = ("left", "right", "right", "right", "right")
-    return tabulate(rows, headers, colalign=align, disable_numparse=True)
+    return tabulate(rows, headers, colalign=("left", *["right"] * 4), disable_numparse=True)
 
 
 def cost_table(macs: Mapping[str, int]) -> str:

@@ -4,6 +4,8 @@ They go into Detectron2's EventStorage, and so into ``metrics.json`` and TensorB
 Biases, if it is asked for.
 """
 
+from dataclasses import dataclass
+
 import torch
 from detectron2.engine import HookBase
 from detectron2.utils.events import get_event_storage
@@ -27,34 +29,33 @@ class GradientNorm(HookBase):
             get_event_storage().put_scalar("gradient_norm", torch.linalg.vector_norm(norms), smoothing_hint=False)
 
 
+@dataclass(eq=False)
 class Records(HookBase):
-    """Records learning rates, images per second, peak memory, and the mean of lambda (Eq. 4)."""
+    """Records learning rates, images per second, peak memory, and the mean of lambda (Eq. 4).
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, batch_size: int) -> None:
-        """
-        Args:
-            model: not wrapped for several processes.
-            batch_size: images of an iteration, of all processes.
-        """
-        self._model = model
-        self._optimizer = optimizer
-        self._batch_size = batch_size
-        self._device = next(model.parameters()).device
+    Attributes:
+        model: not wrapped for several processes.
+        batch_size: images of an iteration, of all processes.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    batch_size: int
 
     def after_step(self) -> None:
         """Store the scalars of this iteration."""
         if not is_recorded(self.trainer.iter):
             return
         storage = self.trainer.storage
-        scalars = {"peak_memory_mb": peak_memory(self._device)}
-        for group in parameter_groups(self._model, self._optimizer):
+        scalars = {"peak_memory_mb": peak_memory(next(self.model.parameters()).device)}
+        for group in parameter_groups(self.model, self.optimizer):
             scalars[f"lr_of/{group.parts.replace(' ', '_')}"] = group.learning_rate
         # By the timer that ran first: other hooks may have evaluated since.
         seconds, iteration = storage.latest().get("time", (0.0, -1))
         if iteration == storage.iter and seconds > 0:
-            scalars["images_per_second"] = self._batch_size / seconds
-        if hasattr(self._model, "context_decoder"):
-            scalars["lambda_mean"] = float(self._model.context_decoder.scale.detach().mean())
+            scalars["images_per_second"] = self.batch_size / seconds
+        if hasattr(self.model, "context_decoder"):
+            scalars["lambda_mean"] = float(self.model.context_decoder.scale.detach().mean())
         storage.put_scalars(**scalars, smoothing_hint=False)
 
 

@@ -5,6 +5,7 @@ The data loader does the same for its samples, see :mod:`icpc_d2.data.loader`.
 
 import logging
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,15 @@ from icpc_d2.engine.run_folder.provenance import read_starts
 logger = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class SeedEachIteration(HookBase):
-    """Seeds torch, numpy and Python before each iteration, differently in each process."""
+    """Seeds torch, numpy and Python before each iteration, differently in each process, by the training's seed >= 0."""
 
-    def __init__(self, seed: int) -> None:
-        """
-        Args:
-            seed: of the training, >= 0.
-        """
-        self._seed = seed
+    seed: int
 
     def before_step(self) -> None:
         """Seed by (seed, iteration, rank)."""
-        seeds = np.random.SeedSequence((self._seed, self.trainer.iter, comm.get_rank())).generate_state(3)
+        seeds = np.random.SeedSequence((self.seed, self.trainer.iter, comm.get_rank())).generate_state(3)
         torch.manual_seed(int(seeds[0]))
         np.random.seed(seeds[1])
         random.seed(int(seeds[2]))

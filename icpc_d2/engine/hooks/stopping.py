@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -61,16 +62,17 @@ class StopOnSignal(HookBase):
         os.write(2, f"{name}: a checkpoint is saved after this iteration, then the training ends.\n".encode())
 
 
+@dataclass
 class Batches:
-    """The batches of a loader. Before each one all processes agree whether to go on, so that they end at one point."""
+    """The batches of a loader. Before each one all processes agree whether to go on, so that they end at one point.
 
-    def __init__(self, loader: Iterable[list[dict[str, Any]]], stop: StopOnSignal) -> None:
-        """
-        Args:
-            loader: of this process's share of each batch.
-        """
-        self.loader = loader
-        self._stop = stop
+    Attributes:
+        loader: of this process's share of each batch.
+        stop: the hook that notes signals.
+    """
+
+    loader: Iterable[list[dict[str, Any]]]
+    stop: StopOnSignal
 
     def skip(self, count: int) -> None:
         """Leave out the samples that an earlier run has seen in this process, before the first batch is read."""
@@ -89,16 +91,16 @@ class Batches:
         """
         iterator, error, batch = None, None, None
         while True:
-            if not self._stop.received:
+            if not self.stop.received:
                 try:
                     iterator = _iterate(self.loader) if iterator is None else iterator
                     batch = next(iterator)
                 except Exception as caught:
                     error = caught
-            states = comm.all_gather((self._stop.received, str(error or "")))
+            states = comm.all_gather((self.stop.received, str(error or "")))
             signals, errors = ([state for state in column if state] for column in zip(*states, strict=True))
             if signals:  # first, because what ends this process may have killed its workers
-                self._stop.is_agreed = True
+                self.stop.is_agreed = True
                 raise Stopped(128 + signals[0])
             if error is not None:
                 _raise_with_advice(error)

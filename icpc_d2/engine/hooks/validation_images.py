@@ -1,6 +1,7 @@
 """Images of a model's predictions, in TensorBoard, while it is trained."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,28 +21,28 @@ from icpc_d2.visualization import Palette, comparison
 NUM_IMAGES = 4
 
 
+@dataclass(eq=False)
 class ValidationImages(HookBase):
-    """Draws image | label | prediction | A of a few samples, always the same ones, at each evaluation."""
+    """Draws image | label | prediction | A of a few samples, always the same ones, at each evaluation.
 
-    def __init__(self, cfg: CfgNode, model: nn.Module, dataset: str) -> None:
-        """
-        Args:
-            model: not wrapped for several processes; models that compare no text with images are drawn without A.
-            dataset: a registered validation set; the samples are spread evenly over it.
-        """
-        self._cfg = cfg
-        self._model = model
-        self._dataset = dataset
-        self._samples: list[dict[str, Any]] = []
+    Attributes:
+        model: not wrapped for several processes; models that compare no text with images are drawn without A.
+        dataset: a registered validation set; the samples are spread evenly over it.
+    """
+
+    cfg: CfgNode
+    model: nn.Module
+    dataset: str
+    _samples: list[dict[str, Any]] = field(default_factory=list, init=False)
 
     def before_train(self) -> None:
         """Choose the samples."""
-        self._samples = spread(DatasetCatalog.get(self._dataset), NUM_IMAGES)
-        self._mapper = SemSegDatasetMapper(self._cfg, False)
+        self._samples = spread(DatasetCatalog.get(self.dataset), NUM_IMAGES)
+        self._mapper = SemSegDatasetMapper(self.cfg, False)
 
     def after_step(self) -> None:
         """Draw, when Detectron2's EvalHook has evaluated."""
-        following, period = self.trainer.iter + 1, self._cfg.TEST.EVAL_PERIOD
+        following, period = self.trainer.iter + 1, self.cfg.TEST.EVAL_PERIOD
         if period > 0 and following % period == 0 and following != self.trainer.max_iter:
             self._draw()
 
@@ -51,15 +52,15 @@ class ValidationImages(HookBase):
             self._draw()
 
     def _draw(self) -> None:
-        with inference_context(self._model), torch.no_grad():
+        with inference_context(self.model), torch.no_grad():
             for index, sample in enumerate(self._samples):
                 self.trainer.storage.put_image(f"validation/{index}", self._panels(sample).transpose(2, 0, 1))
 
     def _panels(self, sample: Mapping[str, str]) -> np.ndarray:
-        metadata = MetadataCatalog.get(self._dataset)
+        metadata = MetadataCatalog.get(self.dataset)
         label = read_label(sample["sem_seg_file_name"], colors=metadata.get("label_colors"))
         inputs = self._mapper({"file_name": sample["file_name"]})
-        (found,) = predict_open(self._model, [inputs], "decoder")
+        (found,) = predict_open(self.model, [inputs], "decoder")
         prediction, alignment = (logits and logits.labels().cpu().numpy() for logits in found)
         image = read_image(sample["file_name"])
         return comparison(image, label, prediction, Palette.from_metadata(metadata), alignment)

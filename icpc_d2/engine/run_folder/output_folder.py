@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from icpc_d2.checkpoint.checkpoint_folder import newest_first
@@ -15,16 +16,12 @@ LOCK = ".lock"
 METRICS = "metrics.json"
 
 
+@dataclass
 class OutputFolder:
-    """``OUTPUT_DIR`` of one training."""
+    """``OUTPUT_DIR`` of one training, which :meth:`check_writable` makes if it is not there."""
 
-    def __init__(self, path: Path) -> None:
-        """
-        Args:
-            path: of the folder, which :meth:`check_writable` makes if it is not there.
-        """
-        self.path = path
-        self._lock: int | None = None
+    path: Path
+    _lock: int | None = field(default=None, init=False)
 
     def check_writable(self) -> None:
         """Write a file and remove it.
