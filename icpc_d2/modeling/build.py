@@ -13,9 +13,9 @@ from icpc_d2.modeling.class_names import get_class_names
 from icpc_d2.modeling.fast.chunked_predictions import ChunkedLogits
 from icpc_d2.modeling.fast.folded_neck import FoldedFPN
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment
-from icpc_d2.modeling.fast.shared_prefix import SharedPrefixTextEncoder
+from icpc_d2.modeling.fast.packed_text_encoder import PackedTextEncoder
+from icpc_d2.modeling.fast.packed_tokens import PackedClassTokens
 from icpc_d2.modeling.fast.strip_loss import strip_pixel_cross_entropy
-from icpc_d2.modeling.fast.token_groups import GroupedClassTokens
 from icpc_d2.modeling.losses import AlignmentLoss, ContrastiveLoss, GatheredContrastiveLoss, pixel_cross_entropy
 from icpc_d2.modeling.neck import AlignedFPN
 from icpc_d2.modeling.predictions import LazyLogits
@@ -73,7 +73,7 @@ def build_text(cfg: CfgNode, names: list[str], channels: int) -> dict[str, Any]:
     if keys.NAME not in PROMPTS:
         raise ValueError(f"MODEL.PROMPT.NAME is {keys.NAME!r}; wanted is one of {sorted(PROMPTS)}")
     if cfg.MODEL.FAST:
-        encoder = SharedPrefixTextEncoder(cfg.MODEL.CLIP.ARCH, encoder_keys.MEMORY, encoder_keys.CHECKPOINT)
+        encoder = PackedTextEncoder(cfg.MODEL.CLIP.ARCH, encoder_keys.MEMORY, encoder_keys.CHECKPOINT)
     else:
         encoder = TextEncoder(cfg.MODEL.CLIP.ARCH)
     if encoder.channels != channels:
@@ -83,7 +83,7 @@ def build_text(cfg: CfgNode, names: list[str], channels: int) -> dict[str, Any]:
         )
     prompt = PROMPTS[keys.NAME](keys.NUM_CONTEXT, channels, encoder.width, keys.PROJECTOR_REDUCTION)
     template = keys.TEMPLATE if keys.NAME == "template" else "{}"
-    tokens_type = GroupedClassTokens if cfg.MODEL.FAST else ClassTokens
+    tokens_type = PackedClassTokens if cfg.MODEL.FAST else ClassTokens
     tokens = tokens_type(names, template, encoder.context_length, prompt.num_context)
     return {"prompt": prompt, "class_tokens": tokens, "text_encoder": encoder}
 

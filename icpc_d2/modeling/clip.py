@@ -53,13 +53,13 @@ def build_text_model(name: str) -> nn.Module:
 
 
 def project_heads(attn: nn.MultiheadAttention, x: Tensor, parts: slice = slice(0, 3)) -> list[Tensor]:
-    """Project tokens (..., L, D) to the queries, keys and values of an attention layer, in this order.
+    """Project tokens (..., L, D) to the queries, keys and values of an attention layer, each (..., h, L, D / h).
 
     Args:
-        parts: which of the three are wanted; each comes as (..., h, L, D / h).
+        parts: which of the three are wanted.
     """
     width = attn.embed_dim
-    rows = slice((parts.start or 0) * width, (parts.stop or 3) * width)
+    rows = slice(parts.start * width, parts.stop * width)
     projected = F.linear(x, attn.in_proj_weight[rows], attn.in_proj_bias[rows])
     return [split_heads(part, attn.num_heads) for part in projected.split(width, dim=-1)]
 
@@ -74,17 +74,41 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(-3, -2).flatten(-2)
 
 
-def residual_block(block: nn.Module, x: Tensor, drop_path: float = 0.0, is_causal: bool = False) -> Tensor:
+def residual_block(
+    block: nn.Module, x: Tensor, drop_path: float = 0.0, is_causal: bool = False, mask: Tensor | None = None
+) -> Tensor:
     """Run one of open_clip's residual attention blocks on tokens (B, L, D).
 
     open_clip's own forward is not called: its token layout changed between releases, and it has no stochastic depth.
 
     Args:
         drop_path: probability that a sample skips each of the two residual branches while training.
-        is_causal: whether a token sees those before it alone.
+        is_causal, mask: see :func:`attend`.
     """
-    query, key, value = project_heads(block.attn, block.ln_1(x))
-    attended = merge_heads(F.scaled_dot_product_attention(query, key, value, is_causal=is_causal))
+    return add_branches(block, x, attend(block, x, is_causal, mask), drop_path)
+
+
+def attend(
+    block: nn.Module, x: Tensor, is_causal: bool = False, mask: Tensor | None = None, queries: Tensor | None = None
+) -> Tensor:
+    """Run the attention of a residual block on tokens (B, L, D), but for its output projection.
+
+    Args:
+        is_causal: whether a token sees those before it alone.
+        mask: (B or 1, 1, Q, L) bool, which tokens (columns) each query (row) sees; None: all.
+        queries: (B, Q, D), those of the tokens that attend; None: all.
+    """
+    normed = block.ln_1(x)
+    if queries is None:
+        query, key, value = project_heads(block.attn, normed)
+    else:
+        (query,) = project_heads(block.attn, block.ln_1(queries), slice(0, 1))
+        key, value = project_heads(block.attn, normed, slice(1, 3))
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal))
+
+
+def add_branches(block: nn.Module, x: Tensor, attended: Tensor, drop_path: float = 0.0) -> Tensor:
+    """Add to tokens (..., D) what a residual block's attention and its MLP make of them."""
     x = x + _drop_path(block.attn.out_proj(attended), drop_path, block.training)
     return x + _drop_path(block.mlp(block.ln_2(x)), drop_path, block.training)
 

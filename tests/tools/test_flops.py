@@ -182,10 +182,10 @@ def test_vit_costs_at_most_the_published() -> None:
 @pytest.mark.slow
 def test_ours_costs_a_fraction() -> None:
     ade20k = count("ade20k/icpc_R50.yaml").summary()
-    assert ade20k["text_encoder_gmacs"] <= 13.5
+    assert ade20k["text_encoder_gmacs"] <= 14.0
     assert ade20k["total_gmacs"] <= 300
     full = count("ade20k_full/icpc_R50.yaml").summary()
-    assert full["text_encoder_gmacs"] <= 82
+    assert full["text_encoder_gmacs"] <= 86
     assert full["naive_text_encoder_gmacs"] == pytest.approx(514, rel=0.005)
     paper = count("ade20k_full/icpc_R50.yaml", reference=True).summary()
     assert full["total_gmacs"] <= paper["total_gmacs"] / 2

@@ -46,19 +46,21 @@ class TextEncoder(nn.Module):
         Returns:
             (B, K, C), with B = 1 if `context` holds nothing of an image.
         """
-        batch = 1 if context.per_image is None else len(context.per_image)
-        parts = [self.token_embedding(tokens.prefix)]
-        if context.shared is not None:
-            parts.append(context.shared)
-        if context.per_image is not None:
-            parts.append(context.per_image[:, None])  # (B, 1, M, D)
-        parts.append(self.token_embedding(tokens.ids))  # (K, T, D)
-        x = torch.cat([part.expand(batch, len(tokens), -1, -1) for part in parts], dim=2)  # (B, K, L, D)
-        length = x.shape[2]
-        x = (x + self.positional_embedding[:length]).flatten(0, 1)
+        prefix, num_classes = self.embed_prefix(tokens, context), len(tokens)
+        names = self.token_embedding(tokens.ids)
+        x = torch.cat(
+            [prefix[:, None].expand(-1, num_classes, -1, -1), names.expand(len(prefix), -1, -1, -1)], dim=2
+        )  # (B, K, L, D)
+        x = (x + self.positional_embedding[: x.shape[2]]).flatten(0, 1)
         for block in self.transformer.resblocks:
             x = clip.residual_block(block, x, is_causal=True)
         # Behind EOT stands padding alone, which nothing before it has seen.
-        eot_positions = (length - tokens.ids.shape[1] + tokens.eot_positions).repeat(batch)
+        eot_positions = (prefix.shape[1] + tokens.eot_positions).repeat(len(prefix))
         x = self.ln_final(x[torch.arange(len(x), device=x.device), eot_positions])
-        return (x @ self.text_projection).unflatten(0, (batch, -1))
+        return (x @ self.text_projection).unflatten(0, (-1, num_classes))
+
+    def embed_prefix(self, tokens: ClassTokens, context: Context) -> Tensor:
+        """Return the tokens ``[SOT, V, I]`` that stand before the name, (B, n, D), without their positions."""
+        batch = 1 if context.per_image is None else len(context.per_image)
+        parts = [self.token_embedding(tokens.prefix), context.shared, context.per_image]
+        return torch.cat([part.expand(batch, -1, -1) for part in parts if part is not None], dim=1)
