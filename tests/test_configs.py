@@ -11,6 +11,7 @@ from icpc_d2.config import add_icpc_config
 from icpc_d2.config.load import leaves
 from icpc_d2.config.resolve import resolve_norms
 from icpc_d2.engine.setup import resolve_classes
+from icpc_d2.engine.setup_checks import check_ranges
 from icpc_d2.engine.solver import build_optimizer
 from icpc_d2.evaluation.label_maps import as_evaluated
 from tests.support.configs import CONFIGS, PUBLISHED_FOLDERS, RUNNABLE
@@ -35,6 +36,11 @@ TINY = {
 
 
 def read(name: str) -> CfgNode:
+    return _read(name).clone()
+
+
+@cache
+def _read(name: str) -> CfgNode:
     cfg = get_cfg()
     add_icpc_config(cfg)
     cfg.merge_from_file(str(CONFIGS / name))
@@ -53,7 +59,47 @@ def make_tiny(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = CLASSES
 
 
-@pytest.mark.parametrize("name", RUNNABLE)
+# What changes neither the network nor how it is trained and evaluated: numbers and names that go in, and files.
+ONLY_VALUES = (
+    "MODEL.WEIGHTS",
+    "MODEL.TEXT_ENCODER.WEIGHTS",
+    "MODEL.CLASS_NAMES",
+    "MODEL.PIXEL_MEAN",
+    "MODEL.PIXEL_STD",
+    "MODEL.SEM_SEG_HEAD.IGNORE_VALUE",
+    "TEST.CROSS_DOMAIN.SHARED_CLASSES",
+    "TEST.EVAL_PERIOD",
+    "TEST.SEM_SEG.NUM_PICTURES",
+)
+
+
+def group_by_network() -> dict[str, list[str]]:
+    """Configs whose tiny forms have the same `MODEL` and `TEST` but for values, by the first one of each group.
+
+    Of the weight of a loss, it matters whether it is above 0.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in RUNNABLE:
+        cfg = read(name)
+        make_tiny(cfg)
+        keys = {
+            key: value for key, value in leaves(cfg) if key.startswith(("MODEL.", "TEST.")) and key not in ONLY_VALUES
+        }
+        same = str({key: value > 0 if key.endswith("LOSS_WEIGHT") else value for key, value in keys.items()})
+        groups.setdefault(same, []).append(name)
+    return {group[0]: group for group in groups.values()}
+
+
+NETWORKS = group_by_network()
+
+
+def test_every_config_is_in_range_and_its_network_trained() -> None:
+    for name in RUNNABLE:
+        check_ranges(read(name))
+    assert sorted(name for group in NETWORKS.values() for name in group) == RUNNABLE
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_config_trains_a_step_and_predicts(name: str) -> None:
     cfg = read(name)
     make_tiny(cfg)
@@ -78,23 +124,25 @@ def test_config_trains_a_step_and_predicts(name: str) -> None:
     assert 0 <= answer["labels"].min() <= answer["labels"].max() < CLASSES
 
 
-@pytest.mark.parametrize("name", RUNNABLE)
-def test_a_leaf_states_only_what_its_row_changes(name: str) -> None:
-    content = yaml.safe_load((CONFIGS / name).read_text())
-    bases = content.pop("_BASE_")
-    cfg = get_cfg()
-    add_icpc_config(cfg)
-    for base in [bases] if isinstance(bases, str) else bases:
-        cfg.merge_from_other_cfg(CfgNode(CfgNode.load_yaml_with_base(str((CONFIGS / name).parent / base))))
-    said = dict(leaves(cfg))
-    repeated = [key for key, value in leaves(content) if said[key] == value]
-    assert not repeated
-    assert content["OUTPUT_DIR"].startswith("output/")
+def test_a_leaf_states_only_what_its_row_changes() -> None:
+    repeated = {}
+    for name in RUNNABLE:
+        content = yaml.safe_load((CONFIGS / name).read_text())
+        bases = content.pop("_BASE_")
+        cfg = get_cfg()
+        add_icpc_config(cfg)
+        for base in [bases] if isinstance(bases, str) else bases:
+            cfg.merge_from_other_cfg(CfgNode(CfgNode.load_yaml_with_base(str((CONFIGS / name).parent / base))))
+        said = dict(leaves(cfg))
+        repeated[name] = [key for key, value in leaves(content) if said[key] == value]
+    assert {name: keys for name, keys in repeated.items() if keys} == {}
 
 
-@pytest.mark.parametrize("name", [name for name in RUNNABLE if name.startswith(PUBLISHED_FOLDERS)])
-def test_results_go_where_the_config_is_called(name: str) -> None:
-    assert f"output/{name.removesuffix('.yaml')}" == read(name).OUTPUT_DIR
+def test_results_go_where_the_config_is_called() -> None:
+    folders = {name: read(name).OUTPUT_DIR for name in RUNNABLE}
+    assert all(folder.startswith("output/") for folder in folders.values())
+    published = {name: folder for name, folder in folders.items() if name.startswith(PUBLISHED_FOLDERS)}
+    assert published == {name: f"output/{name.removesuffix('.yaml')}" for name in published}
 
 
 # (prompt, weight of the contrastive loss, its sampling and points, multi-scale alignment, what predicts)
@@ -130,10 +178,12 @@ def test_rows_are_all_ablations() -> None:
     assert found == {f"ade20k/{name}" for name in ROWS if name.startswith("ablations/")}
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_a_row_is_what_its_table_says(name: str) -> None:
-    model = read(f"ade20k/{name}.yaml").MODEL
-    contrastive, alignment = model.CONTRASTIVE, model.ALIGNMENT
-    contrast = (contrastive.LOSS_WEIGHT, contrastive.SAMPLING, contrastive.NUM_POINTS)
-    assert (model.PROMPT.NAME, *contrast, alignment.MULTI_SCALE, model.PREDICT_FROM) == ROWS[name]
-    assert (model.PROMPT.NUM_CONTEXT, contrastive.TEMPERATURE, alignment.LOSS_WEIGHT) == (8, 0.1, 0.4)
+def test_a_row_is_what_its_table_says() -> None:
+    found = {}
+    for name in ROWS:
+        model = read(f"ade20k/{name}.yaml").MODEL
+        contrastive, alignment = model.CONTRASTIVE, model.ALIGNMENT
+        contrast = (contrastive.LOSS_WEIGHT, contrastive.SAMPLING, contrastive.NUM_POINTS)
+        found[name] = (model.PROMPT.NAME, *contrast, alignment.MULTI_SCALE, model.PREDICT_FROM)
+        assert (model.PROMPT.NUM_CONTEXT, contrastive.TEMPERATURE, alignment.LOSS_WEIGHT) == (8, 0.1, 0.4), name
+    assert found == ROWS

@@ -48,17 +48,20 @@ def test_prediction_on_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / "overlay.png").is_file()
 
 
-@pytest.mark.parametrize("document", documents())
-def test_what_documents_name_exists(document: str) -> None:
-    text = read(document)
-    links = {(ROOT / document).parent / link for link in re.findall(r"\]\(([\w./]+)\)", text)}
-    names = re.findall(r"`((?:icpc_d2|configs|tests)/[\w./]*)`|--config-file (configs/[\w./]+\.yaml)", text)
-    missing = [path for path in links | {ROOT / name for groups in names for name in groups} if not path.exists()]
-    assert not missing
-
-    modules = set(re.findall(r"python -m (icpc_d2[\w.]*\w)(?![\w<])", text)) - {"icpc_d2.tools"}
-    assert not [module for module in modules if importlib.util.find_spec(module) is None]
-
-    targets = set(re.findall(r"\bmake ([a-z][\w-]*)", "\n".join(re.findall(r"`+[^`]+`+", text))))
+def test_what_documents_name_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    assert not [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)]
+    missing = []
+    for document in documents():
+        text = read(document)
+        links = {(ROOT / document).parent / link for link in re.findall(r"\]\(([\w./]+)\)", text)}
+        names = re.findall(r"`((?:icpc_d2|configs|tests)/[\w./]*)`|--config-file (configs/[\w./]+\.yaml)", text)
+        paths = links | {ROOT / name for groups in names for name in groups}
+        modules = set(re.findall(r"python -m (icpc_d2[\w.]*\w)(?![\w<])", text)) - {"icpc_d2.tools"}
+        targets = set(re.findall(r"\bmake ([a-z][\w-]*)", "\n".join(re.findall(r"`+[^`]+`+", text))))
+        wrong = [
+            *(path for path in paths if not path.exists()),
+            *(module for module in modules if importlib.util.find_spec(module) is None),
+            *(f"make {target}" for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)),
+        ]
+        missing += [f"{document}: {name}" for name in wrong]
+    assert missing == []
