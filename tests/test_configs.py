@@ -1,5 +1,7 @@
 """Every config: with a tiny network it trains and predicts, and it says nothing that its fragments say already."""
 
+from functools import cache
+
 import pytest
 import torch
 import yaml
