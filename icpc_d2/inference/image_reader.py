@@ -1,7 +1,8 @@
-"""Any picture that somebody has in hand, as the model takes it."""
+"""An image from a file, PIL or an array, as the model takes it."""
 
 import os
 import time
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,81 +13,74 @@ from torch import Tensor
 
 from icpc_d2.data.reading import read_image, shift_to_8_bit
 
-Picture = str | os.PathLike | Image.Image | np.ndarray
+ImageLike = str | os.PathLike | Image.Image | np.ndarray
 
 
-class Sample(NamedTuple):
-    """A picture and what the model gets of it.
+class ModelInput(NamedTuple):
+    """An image as it is and as the model gets it."""
 
-    Attributes:
-        image: (H, W, 3) uint8, RGB.
-        tensor: (3, h, w) uint8, resized, channels in the model's order.
-        seconds: that reading and resizing took.
-    """
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    tensor: Tensor  # (3, h, w) uint8, resized, channels in the model's order
+    seconds: float  # that reading and resizing took
 
-    image: np.ndarray
-    tensor: Tensor
-    seconds: float
-
-    def inputs(self) -> dict[str, Any]:
-        """As Detectron2's models take it."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in the form of Detectron2's models."""
         height, width = self.image.shape[:2]
         return {"image": self.tensor, "height": height, "width": width}
 
 
-class PictureReader:
-    """Reads pictures and resizes them as evaluation does, without any randomness."""
+@dataclass(frozen=True)
+class ImageReader:
+    """Reads images and resizes them as evaluation does, without any randomness.
 
-    def __init__(self, image_format: str, short_side: int, max_long_side: int) -> None:
-        """
+    Attributes:
+        image_format: "RGB" or "BGR", of the model.
+        short_side: pixels to resize it to; 0: as it is.
+        max_long_side: pixels that the long side may have afterwards.
+    """
+
+    image_format: str
+    short_side: int
+    max_long_side: int
+
+    def __call__(self, source: ImageLike) -> ModelInput:
+        """Read one image.
+
         Args:
-            image_format: "RGB" or "BGR", what the model takes.
-            short_side: pixels to resize it to; 0: as it is.
-            max_long_side: pixels that the long side may have afterwards.
-        """
-        self.image_format = image_format
-        self.short_side = short_side
-        self.max_long_side = max_long_side
-
-    def __call__(self, picture: Picture) -> Sample:
-        """Read one picture.
-
-        Args:
-            picture: a path, a PIL image of any mode, or an array (H, W, 3) or (H, W) of uint8, RGB or grey.
+            source: a path, a PIL image of any mode, or an array (H, W, 3) or (H, W) of uint8, RGB or grey.
 
         Raises:
-            BadFileError: a file that is no readable picture.
+            BadFileError: a file that is no readable image.
             ValueError: an array of another shape or type.
         """
         start = time.perf_counter()
-        image = to_rgb(picture)
+        image = to_rgb(source)
         resized = image if self.image_format == "RGB" else image[:, :, ::-1]
         height, width = image.shape[:2]
         if self.short_side:
             size = T.ResizeShortestEdge.get_output_shape(height, width, self.short_side, self.max_long_side)
-            # A very thin picture would be left without a pixel.
-            size = [max(1, side) for side in size]
-            resized = T.ResizeTransform(height, width, *size).apply_image(resized)
+            # A very thin image would be left without a pixel.
+            resized = T.ResizeTransform(height, width, *(max(1, side) for side in size)).apply_image(resized)
         tensor = torch.from_numpy(np.array(resized.transpose(2, 0, 1), order="C"))
-        return Sample(image, tensor, time.perf_counter() - start)
+        return ModelInput(image, tensor, time.perf_counter() - start)
 
 
-def to_rgb(picture: Picture) -> np.ndarray:
-    """Return a picture as (H, W, 3) uint8, RGB; errors as of :class:`PictureReader`."""
-    if isinstance(picture, str | os.PathLike):
-        return read_image(os.fspath(picture))
-    if isinstance(picture, Image.Image):
-        upright = ImageOps.exif_transpose(picture)
+def to_rgb(source: ImageLike) -> np.ndarray:
+    """Return an image as (H, W, 3) uint8, RGB; arguments and errors as of :class:`ImageReader`."""
+    if isinstance(source, str | os.PathLike):
+        return read_image(os.fspath(source))
+    if isinstance(source, Image.Image):
+        upright = ImageOps.exif_transpose(source)
         if not upright.mode.startswith("I"):
             return np.array(upright.convert("RGB"))
-        picture = shift_to_8_bit(np.asarray(upright))
-    if not isinstance(picture, np.ndarray):
-        raise ValueError(f"found a picture of type {type(picture).__name__}, wanted a path, a PIL image or an array.")
-    if picture.ndim == 2:
-        picture = np.repeat(picture[:, :, None], 3, axis=2)
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+        source = shift_to_8_bit(np.asarray(upright))
+    if not isinstance(source, np.ndarray):
+        raise ValueError(f"found an image of type {type(source).__name__}, wanted a path, a PIL image or an array.")
+    if source.ndim == 2:
+        source = np.repeat(source[:, :, None], 3, axis=2)
+    if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or not source.size:
         raise ValueError(
-            f"found a picture of shape {picture.shape} and type {picture.dtype}, wanted (H, W, 3) of uint8, RGB; "
-            "values between 0 and 1 are brought there by (255 * picture).round().astype('uint8')."
+            f"found an image of shape {source.shape} and type {source.dtype}, wanted (H, W, 3) of uint8, RGB; "
+            "values between 0 and 1 are brought there by (255 * image).round().astype('uint8')."
         )
-    return picture
+    return source

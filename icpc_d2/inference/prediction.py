@@ -1,4 +1,4 @@
-"""What a model says about one picture, and the files that show it."""
+"""A model's prediction for one image, and the files that show it."""
 
 import difflib
 import json
@@ -24,14 +24,14 @@ LEGEND_WIDTH = 640
 
 
 class Prediction:
-    """Labels, probabilities and alignment of a picture of H x W pixels, by class name.
+    """Labels, probabilities and alignment of an image of H x W pixels, by class name.
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
         labels: (H, W) int64, indices into `classes`.
         classes: the K names.
-        predict_from: "decoder" or "alignment": what the labels and probabilities come from.
-        seconds: what each stage took, by its name.
+        predict_from: "decoder" or "alignment", the source of labels and probabilities.
+        seconds: of each stage, by its name.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Prediction:
         self._alignment = alignment
 
     def probability(self, name: str) -> np.ndarray:
-        """The softmax over the classes at each pixel, of one of them: (H, W) float32 in [0, 1].
+        """Return one class's softmax over the classes at each pixel, (H, W) float32 in [0, 1].
 
         Raises:
             ValueError: there is no such class.
@@ -68,10 +68,10 @@ class Prediction:
         return self._softmax(self._logits, self._normalizer, name)
 
     def regions(self, name: str) -> np.ndarray:
-        """How far each pixel's alignment A speaks for a class and not for another: (H, W) float32 in [0, 1].
+        """Return how far each pixel's alignment A speaks for a class and not for another, (H, W) float32 in [0, 1].
 
         It is the softmax of A / temperature over the classes, as L_align trains it; a prediction from the alignment
-        takes the largest. Among one class alone it is 1 everywhere.
+        takes the largest. For a single class it is 1 everywhere.
 
         Raises:
             ValueError: there is no such class, or the model compares no text with images.
@@ -79,11 +79,11 @@ class Prediction:
         return self._softmax(self._aligned(), self._alignment_normalizer, name)
 
     def overlay(self, alpha: float = ALPHA, legend: bool = True) -> np.ndarray:
-        """The picture tinted with the colours of its classes.
+        """Tint the image with the colours of its classes.
 
         Args:
-            alpha: 0 is the picture alone, 1 the colours alone.
-            legend: on a sheet with the names below, small pictures enlarged; else of the picture's own size.
+            alpha: 0 is the image alone, 1 the colours alone.
+            legend: on a sheet with the names below, small images enlarged; else of the image's own size.
 
         Returns:
             (H', W', 3) uint8, RGB.
@@ -92,16 +92,16 @@ class Prediction:
         return draw(self.image, self.labels, self._palette, alpha)
 
     def color(self) -> np.ndarray:
-        """The label map in the colours of the classes, (H, W, 3) uint8, RGB."""
+        """Paint the label map in the colours of the classes, (H, W, 3) uint8, RGB."""
         return self._palette.paint(self.labels)
 
     def side_by_side(self) -> np.ndarray:
-        """Picture and label map side by side with a legend, (H', W', 3) uint8, RGB."""
+        """Draw image and label map side by side with a legend, (H', W', 3) uint8, RGB."""
         panels = {"image": self.image, f"prediction ({self.predict_from})": self.labels}
         return draw_sheet(panels, self._palette, self._palette.present(self.labels))
 
     def summary(self) -> dict[str, Any]:
-        """What is where: classes by falling area, each with its share and the boxes of its connected regions.
+        """List the classes by falling area, each with its share and the boxes of its connected regions.
 
         Lengths are in pixels, boxes [left, top, width, height]; see :func:`connected_regions`.
         """
@@ -123,7 +123,7 @@ class Prediction:
                 classes), "json" (:meth:`summary`) or "side-by-side".
 
         Raises:
-            ValueError: an unknown kind, or an ending that no picture has.
+            ValueError: an unknown kind, or an ending that no image has.
         """
         path = Path(path)
         if kind not in KINDS:
@@ -135,14 +135,14 @@ class Prediction:
             if kind == "json":
                 temporary.write_text(json.dumps(self.summary(), indent=1) + "\n", encoding="utf-8")
             else:
-                Image.fromarray(self._picture(kind, alpha)).save(temporary)
+                Image.fromarray(self._render(kind, alpha)).save(temporary)
 
     def save_legend(self, path: Path, classes: list[int]) -> None:
-        """Write a picture of the names and colours of some classes, by their indices."""
+        """Draw the names and colours of some classes, by their indices, into a file."""
         with atomically(path) as temporary:
             draw_legend(self._palette, classes, LEGEND_WIDTH).save(temporary)
 
-    def _picture(self, kind: str, alpha: float) -> np.ndarray:
+    def _render(self, kind: str, alpha: float) -> np.ndarray:
         if kind == "label":
             return self.labels.astype(np.uint8 if len(self.classes) <= 256 else np.uint16)
         if kind == "overlay":

@@ -1,13 +1,13 @@
-"""Five lines from a trained model to a picture: load, predict, look.
+"""Five lines from a trained model to a segmented image: load, predict, look.
 
     from icpc_d2 import Predictor
 
     predictor = Predictor("output/quickstart/model_final.pth")
-    prediction = predictor("picture.jpg")
+    prediction = predictor("image.jpg")
     prediction.save("overlay.png", "overlay")
-    words = predictor("picture.jpg", classes=["sky", "a red car", "everything else"])
+    words = predictor("image.jpg", classes=["sky", "a red car", "everything else"])
 
-What a prediction offers is in `icpc_d2.inference.prediction`.
+A prediction's methods are in `icpc_d2.inference.prediction`.
 """
 
 import logging
@@ -28,7 +28,7 @@ from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.checkpoint.clip_weights import read_weights
 from icpc_d2.config.load import load_config
 from icpc_d2.config.resolve import resolve_device, resolve_norms
-from icpc_d2.inference.image_reader import Picture, PictureReader, Sample
+from icpc_d2.inference.image_reader import ImageLike, ImageReader, ModelInput
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.modeling import ICPC
 from icpc_d2.modeling.class_names import get_class_names
@@ -39,7 +39,7 @@ from icpc_d2.visualization import Palette
 
 logger = logging.getLogger(__name__)
 
-# Pictures that go through the model at once, at most.
+# Images that go through the model at once, at most.
 BATCH_SIZE = 8
 CONFIG_NAME = "config.yaml"
 # Vocabularies whose tokens and embeddings are kept.
@@ -47,19 +47,19 @@ VOCABULARIES = 16
 
 
 class Predictor:
-    """Segments pictures with a trained model.
+    """Segments images with a trained model.
 
-    Without `classes`, it answers as the config says (``MODEL.PREDICT_FROM``), by default from the decoder, and equals
+    Without `classes`, it predicts as the config says (``MODEL.PREDICT_FROM``), by default from the decoder, and equals
     Detectron2's ``DefaultPredictor`` with an argmax. **The decoder's head is bound to the classes that it was trained
-    for.** Asked for other `classes`, the answer comes from the alignment A of image and text, which takes any words
-    (Table 11's path): nothing is trained again, and how good it is depends on what CLIP knew and training has left.
+    for.** Other `classes` are predicted from the alignment A of image and text, which takes any names (Table 11's
+    path): nothing is trained again, and the quality depends on what CLIP knew and training has left of it.
 
-    It can be called from many threads at once: it holds no global state, and pictures do not change it.
+    It can be called from many threads at once: it holds no global state, and images do not change it.
 
     Attributes:
         classes: names that the model was trained for.
-        device: where it runs.
-        predict_from: what it answers from unless told otherwise, "decoder" or "alignment".
+        device: of the model.
+        predict_from: "decoder" or "alignment", unless a call says otherwise.
     """
 
     def __init__(self, source: str | os.PathLike | CfgNode, device: str | torch.device | None = None) -> None:
@@ -67,8 +67,8 @@ class Predictor:
         Args:
             source: a checkpoint, with its merged config inside of it or beside it as ``config.yaml`` (training leaves
                 it there); or a config, whose ``MODEL.WEIGHTS`` are loaded.
-            device: such as "cpu", "cuda:1" or "mps". None: for a config what it says, for a checkpoint a GPU if there
-                is one.
+            device: such as "cpu", "cuda:1" or "mps". None: for a config its own, for a checkpoint a GPU if there is
+                one.
 
         Raises:
             FileNotFoundError: there is no such checkpoint, or no config beside it.
@@ -78,30 +78,30 @@ class Predictor:
         self.classes = list(cfg.MODEL.CLASS_NAMES)
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.predict_from = cfg.MODEL.PREDICT_FROM
-        self._read = PictureReader(cfg.INPUT.FORMAT, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        self._read = ImageReader(cfg.INPUT.FORMAT, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
         self._palette = Palette(self.classes, training_colors(cfg.DATASETS.TRAIN, self.classes))
         self._vocabulary = lru_cache(VOCABULARIES)(self._read_vocabulary)
 
     def __call__(
         self,
-        images: Picture | Sequence[Picture],
+        images: ImageLike | Sequence[ImageLike],
         classes: Iterable[str] | str | None = None,
         predict_from: str | None = None,
     ) -> Prediction | list[Prediction]:
-        """Predict a picture, or a list of them.
+        """Predict an image, or a list of them.
 
         Args:
             images: each a path, a PIL image, or an array (H, W, 3) or (H, W) of uint8, RGB or grey. Those of a list
                 that have one size go through the model together.
-            classes: any names, as a list or separated by commas; then the answer comes from the alignment.
+            classes: any names, as a list or separated by commas, to predict from the alignment.
             predict_from: "decoder" or "alignment"; None: :attr:`predict_from`, or the alignment if there are `classes`.
 
         Returns:
             A prediction, or for a list a list of them.
 
         Raises:
-            BadFileError: a file that is no readable picture.
-            ValueError: a picture or a name that cannot be used, or the decoder is asked for other classes.
+            BadFileError: a file that is no readable image.
+            ValueError: an image or a name that cannot be used, or the decoder is asked for other classes.
         """
         several = isinstance(images, list | tuple)
         predictions = self._predict(list(images) if several else [images], classes, predict_from)
@@ -110,43 +110,43 @@ class Predictor:
     predict = __call__
 
     def _predict(
-        self, pictures: list[Picture], classes: Iterable[str] | str | None, predict_from: str | None
+        self, images: list[ImageLike], classes: Iterable[str] | str | None, predict_from: str | None
     ) -> list[Prediction]:
         tokens, palette = None, self._palette
         if classes is not None:
             names = classes.split(",") if isinstance(classes, str) else classes
             tokens, palette = self._vocabulary(tuple(name.strip() for name in names))
         predict_from = predict_from or (self.predict_from if classes is None else "alignment")
-        samples = [self._read(picture) for picture in pictures]
+        inputs = [self._read(image) for image in images]
         by_size = defaultdict(list)
-        for index, sample in enumerate(samples):
-            by_size[sample.tensor.shape].append(index)
+        for index, read in enumerate(inputs):
+            by_size[read.tensor.shape].append(index)
         predictions: dict[int, Prediction] = {}
         for indices in by_size.values():
             # Of one size alone: padding to a common one would change what the model sees of the smaller ones.
             for start in range(0, len(indices), BATCH_SIZE):
                 batch = indices[start : start + BATCH_SIZE]
-                found = self._predict_batch([samples[index] for index in batch], tokens, palette, predict_from)
+                found = self._predict_batch([inputs[index] for index in batch], tokens, palette, predict_from)
                 predictions.update(zip(batch, found, strict=True))
-        return [predictions[index] for index in range(len(pictures))]
+        return [predictions[index] for index in range(len(images))]
 
     @torch.no_grad()
     def _predict_batch(
-        self, samples: list[Sample], tokens: ClassTokens | None, palette: Palette, predict_from: str
+        self, inputs: list[ModelInput], tokens: ClassTokens | None, palette: Palette, predict_from: str
     ) -> list[Prediction]:
         start = time.perf_counter()
-        answers = predict_open(self._model, [sample.inputs() for sample in samples], predict_from, tokens)
+        outputs = predict_open(self._model, [read.as_dict() for read in inputs], predict_from, tokens)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        model_seconds = (time.perf_counter() - start) / len(samples)
+        model_seconds = (time.perf_counter() - start) / len(inputs)
         predictions = []
-        for sample, (decision, alignment) in zip(samples, answers, strict=True):
+        for read, (decision, alignment) in zip(inputs, outputs, strict=True):
             start = time.perf_counter()
             labels = decision.labels().cpu().numpy()
-            seconds = {"read": sample.seconds, "model": model_seconds, "labels": time.perf_counter() - start}
+            seconds = {"read": read.seconds, "model": model_seconds, "labels": time.perf_counter() - start}
             logits = to_cpu(decision)
             aligned = logits if alignment is decision else alignment and to_cpu(alignment)
-            predictions.append(Prediction(sample.image, labels, palette, predict_from, logits, aligned, seconds))
+            predictions.append(Prediction(read.image, labels, palette, predict_from, logits, aligned, seconds))
         return predictions
 
     def _read_vocabulary(self, names: tuple[str, ...]) -> tuple[ClassTokens, Palette]:
@@ -205,23 +205,21 @@ def read_config(weights: Path) -> CfgNode:
 
 
 def best_device() -> str:
-    """A GPU if there is one."""
+    """Return the name of a GPU if there is one, else "cpu"."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def training_colors(datasets: Sequence[str], classes: Sequence[str]) -> list[Sequence[int]] | None:
-    """The colours that the training set's metadata gives these classes; None if it is not registered or has none."""
-    for name in datasets:
-        # Only looked up where it is: asking for an unknown name would register it.
-        if name in MetadataCatalog.list():
-            colors = MetadataCatalog.get(name).get("stuff_colors") or []
-            return list(colors) if len(colors) == len(classes) else None
-    return None
+    """Return the colours that the training set's metadata gives these classes; None if it is unknown or has none."""
+    # Asking the catalog for an unknown name would register it.
+    known = [name for name in datasets if name in MetadataCatalog.list()]
+    colors = MetadataCatalog.get(known[0]).get("stuff_colors") if known else None
+    return list(colors) if colors and len(colors) == len(classes) else None
 
 
 def to_cpu(logits: LazyLogits) -> LazyLogits:
-    """The same prediction in the CPU's memory."""
+    """Return the same prediction in the CPU's memory."""
     windows = [window._replace(logits=window.logits.cpu()) for window in logits.windows]
     return type(logits)(windows, logits.image_size, logits.output_size)

@@ -88,7 +88,7 @@ def test_any_kind_of_picture(predictor: Predictor, tmp_path: Path) -> None:
     "wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7]
 )
 def test_what_is_no_picture_is_named(predictor: Predictor, wrong: object) -> None:
-    with pytest.raises(ValueError, match="found a picture of .*wanted"):
+    with pytest.raises(ValueError, match="found an image of .*wanted"):
         predictor(wrong)
 
 
