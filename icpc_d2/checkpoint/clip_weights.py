@@ -81,13 +81,13 @@ def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
     try:
         if file_name.endswith(".safetensors"):
             return load_safetensors(file_name), False
-        if _is_torchscript(file_name):
-            _warn_of_unknown(file_name)
-            with warnings.catch_warnings():
-                # torch deprecates the format, but OpenAI's files have no other.
-                warnings.simplefilter("ignore", FutureWarning)
-                return torch.jit.load(file_name, map_location="cpu").state_dict(), True
-        _check_sums(file_name)
+        if zipfile.is_zipfile(file_name):
+            with zipfile.ZipFile(file_name) as archive:
+                if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                    return _read_torchscript(file_name), True
+                # torch does not compare checksums, and would read flipped bits as weights.
+                if (damaged := archive.testzip()) is not None:
+                    raise zipfile.BadZipFile(f"the checksum of {damaged} in it is wrong")
         content = torch.load(file_name, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make these readers raise nearly anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
@@ -102,33 +102,18 @@ def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
     return content, False
 
 
-def _check_sums(file_name: str) -> None:
-    """Check a zip file's content against its checksums: torch does not, and would read flipped bits as weights.
-
-    Raises:
-        zipfile.BadZipFile: they differ.
-    """
-    if zipfile.is_zipfile(file_name):
-        with zipfile.ZipFile(file_name) as archive:
-            if (damaged := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(f"the checksum of {damaged} in it is wrong")
-
-
-def _warn_of_unknown(file_name: str) -> None:
-    """Warn of a TorchScript archive that is not one of OpenAI's own: opening it runs code in it."""
+def _read_torchscript(file_name: str) -> dict[str, Any]:
+    """Read a TorchScript archive, which runs code in it: for any but OpenAI's own with a warning."""
     digest = hashlib.sha256(Path(file_name).read_bytes()).hexdigest()
     if not any(digest in get_pretrained_url(model, "openai") for model in CLIP_MODELS):
         logger.warning(
             f"{file_name} is a TorchScript archive and none of OpenAI's ({', '.join(CLIP_MODELS)}): torch runs code in "
             "such a file. Take it only from whom you trust."
         )
-
-
-def _is_torchscript(file_name: str) -> bool:
-    if not zipfile.is_zipfile(file_name):
-        return False
-    with zipfile.ZipFile(file_name) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    with warnings.catch_warnings():
+        # torch deprecates the format, but OpenAI's files have no other.
+        warnings.simplefilter("ignore", FutureWarning)
+        return torch.jit.load(file_name, map_location="cpu").state_dict()
 
 
 PathManager.register_handler(ClipPathHandler(), allow_override=True)
