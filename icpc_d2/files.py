@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and pickles of plain data, read without executing what else they might hold."""
+"""Files that are whole or not there, and pickles of which arrays and plain data alone are read."""
 
 import os
 import pickle
@@ -18,10 +18,10 @@ _ARRAY_PARTS = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
 
 @contextmanager
 def atomically(target: Path, durable: bool = False) -> Iterator[Path]:
-    """A temporary name with the same ending, which is renamed to `target` if all goes well and removed if not.
+    """Yield a temporary name with the same ending; rename it to `target` if all goes well, else remove it.
 
     Args:
-        durable: the new content survives a loss of power, too; costs a wait for the disk.
+        durable: wait for the disk, so that the new content survives a loss of power.
     """
     temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{target.name}")
     try:
@@ -45,14 +45,10 @@ def _flush(path: Path) -> None:
 
 
 def unpickle_arrays(file: BinaryIO, encoding: str = "ASCII") -> Any:
-    """Read a pickle of numpy arrays and plain data.
-
-    Args:
-        encoding: of the strings that Python 2 wrote.
+    """Read a pickle of numpy arrays and plain data, whose strings have `encoding` if Python 2 wrote them.
 
     Raises:
-        pickle.UnpicklingError: it holds anything else; nothing of that is executed.
-        Exception: damaged bytes make it raise nearly anything.
+        pickle.UnpicklingError: it holds anything else; none of that is executed. Damaged bytes raise nearly anything.
     """
     return _ArrayUnpickler(file, encoding=encoding).load()
 

@@ -1,4 +1,4 @@
-"""Detectron2: is it here, is it new enough, and how to get it without a compiler.
+"""Detectron2, found, checked and installed, without a compiler.
 
 Detectron2 is not on PyPI under its own name and offers no wheels for current PyTorch. Upstream's code of April 2024
 (commit a59f0563) lies on PyPI inside a third party's wheel, ``sal-detectron2`` 0.7.2. It is trusted by its hash alone.
@@ -59,11 +59,12 @@ def find_detectron2() -> Path | None:
 
 
 def is_supported(package: Path) -> bool:
-    """Tell whether the Detectron2 at `package` runs without its compiled part, as all do since January 2022.
+    """Return whether the Detectron2 at `package` runs without its compiled part, as all do since January 2022.
 
     The version number does not tell: upstream has called itself 0.6 since 2021.
     """
-    return "create_dummy_class" in _read_if_there(package / "utils" / "develop.py")
+    develop = package / "utils" / "develop.py"
+    return develop.is_file() and "create_dummy_class" in develop.read_text(encoding="utf-8")
 
 
 def check_detectron2() -> None:
@@ -101,13 +102,14 @@ def install_wheel(site_packages: Path) -> None:
 
 
 def unpack_wheel(wheel: Path, folder: Path) -> None:
-    """Unpack into `folder` what we install of `wheel`: ``detectron2/``, and metadata by which pip lists and removes it.
+    """Unpack ``detectron2/`` of `wheel` into `folder`, with metadata by which pip lists and removes it.
 
     Left out are the compiled part, the stray top-level package ``tools`` and the wheel's own requirements, which forbid
     NumPy 2 without need; ours are in setup.py.
     """
     with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if _is_wanted(name)]
+        names = [name for name in archive.namelist() if name.startswith("detectron2/")]
+        names = [name for name in names if not name.startswith("detectron2/_C")]
         archive.extractall(folder, names)
         licence = next(name for name in archive.namelist() if name.endswith(".dist-info/LICENSE"))
         metadata = {
@@ -120,10 +122,10 @@ def unpack_wheel(wheel: Path, folder: Path) -> None:
     dist_info.mkdir()
     for name, content in metadata.items():
         (dist_info / name).write_bytes(content)
-    installed = [*names, *(f"{DIST_INFO}/{name}" for name in metadata)]
+        names.append(f"{DIST_INFO}/{name}")
     with open(dist_info / "RECORD", "w", newline="", encoding="utf-8") as record:
         rows = csv.writer(record, lineterminator="\n")
-        rows.writerows(_record_row(folder, name) for name in installed)
+        rows.writerows(_record_row(folder, name) for name in names)
         rows.writerow((f"{DIST_INFO}/RECORD", "", ""))
 
 
@@ -147,7 +149,8 @@ def main(arguments: list[str] | None = None) -> None:
     if package is not None and not options.replace:
         if not is_supported(package):
             raise SystemExit(f"Found Detectron2 of 2021 in {package}, too old for icpc_d2: run this with --replace.")
-        if options.source == "wheel" or not _is_from_wheel():
+        versions = [found.version for found in importlib.metadata.distributions(name="detectron2")]
+        if options.source == "wheel" or versions[:1] != [VERSION]:
             print(f"Detectron2 is there already, left alone: {package}")
             return
     if package is not None:
@@ -163,17 +166,6 @@ def main(arguments: list[str] | None = None) -> None:
     if package is None or not is_supported(package):
         raise SystemExit(f"Installed Detectron2, but Python finds {package or 'none'}: remove that from PYTHONPATH.")
     print(f"Detectron2 installed: {package}")
-
-
-def _is_from_wheel() -> bool:
-    try:
-        return importlib.metadata.version("detectron2") == VERSION
-    except importlib.metadata.PackageNotFoundError:
-        return False
-
-
-def _is_wanted(name: str) -> bool:
-    return name.startswith("detectron2/") and not name.startswith("detectron2/_C")
 
 
 def _record_row(folder: Path, name: str) -> tuple[str, str, int]:
@@ -197,10 +189,6 @@ def _pip(*arguments: str) -> None:
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     if subprocess.run(command, env=environment, check=False).returncode != 0:
         raise SystemExit(f"Detectron2 was not installed, because this failed (see above): {shlex.join(command)}")
-
-
-def _read_if_there(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 if __name__ == "__main__":

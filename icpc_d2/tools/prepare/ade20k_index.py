@@ -1,4 +1,4 @@
-"""ADE20K's index, a pickle, read without executing what it might hold."""
+"""ADE20K's index, a pickle, of which arrays and plain data alone are read."""
 
 import io
 from pathlib import Path
