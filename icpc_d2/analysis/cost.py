@@ -1,15 +1,13 @@
-"""The cost of one image by part of a model: multiply-adds and parameters, ours and the paper's form."""
+"""The cost of one image by part of a model: multiply-adds and parameters, ours and in the paper's form."""
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from detectron2.config import CfgNode
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from icpc_d2.analysis.macs import build_on_meta, count_macs, meta_image
+from icpc_d2.analysis.macs import build_on_meta, count_forward, count_macs, meta_image
 from icpc_d2.analysis.random_models import plain_form
 from icpc_d2.modeling import ICPC
 from icpc_d2.modeling.neck import AlignedFPN
@@ -23,7 +21,7 @@ PAPER_CLASS_LENGTH = 4
 
 @dataclass(frozen=True)
 class Cost:
-    """What one image costs, in multiply-adds by part, and the model's parameters.
+    """Multiply-adds of one image by part, and the model's parameters.
 
     "alignment" is what leads from the cosine maps into the FPN, wherever it runs: the up-sampling of Eq. 8 and the
     share of the lateral convolutions that takes score maps. Their share of the backbone's maps counts as "neck".
@@ -43,7 +41,7 @@ class Cost:
     params: Counter[str]
 
     def summary(self) -> dict[str, float]:
-        """The figures of ``--json``: GMACs of an image, and millions of parameters."""
+        """Return the figures of ``--json``: GMACs of an image, and millions of parameters."""
         return {
             "total_gmacs": self.image.total() / 1e9,
             "text_encoder_gmacs": self.image["text_encoder"] / 1e9,
@@ -56,6 +54,7 @@ class Cost:
         }
 
 
+@torch.no_grad()
 def count_cost(cfg: CfgNode, height: int, width: int, reference: bool = False) -> Cost:
     """Count the cost of a config's model at an image size, which is padded as the model pads.
 
@@ -63,18 +62,23 @@ def count_cost(cfg: CfgNode, height: int, width: int, reference: bool = False) -
         cfg: of ICPC, or of a model of a backbone and a head as Detectron2's `SemanticSegmentor`.
         reference: count the paper's own form in place of ours.
     """
+    model = build_papers_form(cfg) if reference else build_on_meta(cfg)
+    first_image, params = count_image(model, height, width), count_params(model)
+    if reference or not isinstance(model, ICPC):
+        return Cost(first_image, first_image, first_image, first_image, params)
+    kept = count_image(model, height, width)
+    with torch.enable_grad():
+        training = count_image(model, height, width)
+    naive = count_image(build_on_meta(plain_form(cfg)), height, width)
+    return Cost(kept, first_image, training, naive, params)
+
+
+@torch.no_grad()
+def count_both_forms(cfg: CfgNode, height: int, width: int) -> tuple[Counter[str], Counter[str]]:
+    """Count an image in evaluation: ours once everything that images share is kept, and in the paper's form."""
     model = build_on_meta(cfg)
-    divisor = max(1, model.backbone.size_divisibility)
-    image = meta_image(height + -height % divisor, width + -width % divisor)
-    params = count_params(model)
-    with torch.no_grad():
-        if not isinstance(model, ICPC) or reference:
-            macs = count_image(build_papers_form(cfg) if reference else model, image)
-            return Cost(macs, macs, macs, macs, params)
-        first_image, kept = count_image(model, image), count_image(model, image)
-        with torch.enable_grad():
-            training = count_image(model, image)
-        return Cost(kept, first_image, training, count_image(build_on_meta(plain_form(cfg)), image), params)
+    count_image(model, height, width)
+    return count_image(model, height, width), count_image(build_papers_form(cfg), height, width)
 
 
 def build_papers_form(cfg: CfgNode) -> nn.Module:
@@ -86,49 +90,20 @@ def build_papers_form(cfg: CfgNode) -> nn.Module:
     return model
 
 
-class SplitCost(NamedTuple):
-    """Multiply-adds of one image.
+def count_image(model: nn.Module, height: int, width: int) -> Counter[str]:
+    """Count the multiply-adds of a model on the meta device by part, up to logits of the image's size.
 
-    Attributes:
-        rest: of all but the text encoder.
-        text: of the text encoder.
-        has_text: whether there is one.
+    Returns:
+        With an entry for the text encoder in models that have one, even if it runs for no image.
     """
-
-    rest: int
-    text: int
-    has_text: bool
-
-
-def count_split(cfg: CfgNode, height: int, width: int) -> tuple[SplitCost, SplitCost]:
-    """Count an image in evaluation, ours once everything that images share is kept, and in the paper's form.
-
-    Args:
-        cfg: as for :func:`count_cost`.
-        height, width: of the image, multiples of what the model pads to.
-    """
-    image, model = meta_image(height, width), build_on_meta(cfg)
-    with torch.no_grad():
-        if not isinstance(model, ICPC):
-            cost = SplitCost(count_image(model, image).total(), 0, False)
-            return cost, cost
-        model.predict(image)
-        return _split(model, image), _split(build_papers_form(cfg), image)
-
-
-def _split(model: ICPC, image: Tensor) -> SplitCost:
-    macs = count_macs(lambda: full_size(model.predict(image), image), {"text": model.text_encoder})
-    return SplitCost(macs.total() - macs["text"], macs["text"], True)
-
-
-def count_image(model: nn.Module, image: Tensor) -> Counter[str]:
-    """Multiply-adds by part of a model on the meta device, up to logits of the image's size."""
+    image = meta_image(model, height, width)
     if not isinstance(model, ICPC):
         parts = {"neck": model.backbone, "backbone": model.backbone.bottom_up, "sem_seg_head": model.sem_seg_head}
         return count_macs(lambda: model.sem_seg_head(model.backbone(image), None), parts)
-    parts = {name: getattr(model, name) for name in MODULES}
-    macs = count_macs(lambda: full_size(model.predict(image), image), parts)
-    macs["sem_seg_head"] += macs.pop("", 0)
+    macs = count_forward(model, height, width, {name: getattr(model, name) for name in MODULES})
+    macs.setdefault("text_encoder", 0)
+    # The logits are up-sampled bilinearly, four multiply-adds for each.
+    macs["sem_seg_head"] += macs.pop("", 0) + 4 * len(model.class_tokens) * image[0, 0].numel()
     features = model.backbone(image)
     text = image.new_empty(1, len(model.class_tokens), features["dense_embed"].shape[1])
     into_neck = macs["alignment"] + macs["neck"]
@@ -142,14 +117,8 @@ def count_image(model: nn.Module, image: Tensor) -> Counter[str]:
     return macs
 
 
-def full_size(logits: Tensor, image: Tensor) -> Tensor:
-    """Logits (B, K, h, w) up-sampled to the image, where they are not there already."""
-    size = image.shape[-2:]
-    return logits if logits.shape[-2:] == size else F.interpolate(logits, size=size, mode="bilinear")
-
-
 def count_params(model: nn.Module) -> Counter[str]:
-    """Parameters by part."""
+    """Count the parameters by part."""
     counts: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
         part = name.partition(".")[0]

@@ -110,8 +110,7 @@ def count_forward(
     Returns:
         By part; empty for a model that has neither ``predict`` nor a backbone and a ``sem_seg_head``.
     """
-    divisor = max(1, getattr(getattr(model, "backbone", None), "size_divisibility", 1))
-    image = meta_image(height + -height % divisor, width + -width % divisor)
+    image = meta_image(model, height, width)
     parts = dict(model.named_children()) if parts is None else parts
     if hasattr(model, "predict"):
         return count_macs(lambda: model.predict(image), parts)
@@ -129,6 +128,7 @@ def build_on_meta(cfg: CfgNode) -> nn.Module:
         return build_model(cfg).eval()
 
 
-def meta_image(height: int, width: int) -> Tensor:
-    """Return a normalized image without content, (1, 3, height, width)."""
-    return torch.empty(1, 3, height, width, device="meta")
+def meta_image(model: nn.Module, height: int, width: int) -> Tensor:
+    """Return a normalized image without content, (1, 3, H, W), padded as the model pads."""
+    divisor = max(1, getattr(getattr(model, "backbone", None), "size_divisibility", 1))
+    return torch.empty(1, 3, height + -height % divisor, width + -width % divisor, device="meta")

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from icpc_d2.analysis.cost import count_image
-from icpc_d2.analysis.macs import build_on_meta, count_forward, count_macs, meta_image
+from icpc_d2.analysis.macs import build_on_meta, count_forward, count_macs
 from icpc_d2.analysis.random_models import build_random
 from tests.support.checkpoints import tiny_cfg
 
@@ -39,7 +39,8 @@ def test_the_cost_of_a_forward_pass_is_that_of_the_tool() -> None:
     assert counted["text_encoder"] > 0
     # The tool adds the up-sampling to full size, four per class and pixel.
     upsampling = 4 * len(model.class_tokens) * 128 * 96
-    assert counted.total() == count_image(build_random(cfg).to("meta"), meta_image(128, 96)).total() - upsampling
+    assert counted.total() == count_image(build_random(cfg).to("meta"), 100, 90).total() - upsampling
+    assert count_forward(model, 128, 96) == counted
 
 
 def test_other_models_are_counted_too() -> None:

@@ -6,15 +6,14 @@ Rows, published figures and the logs of our runs stand in icpc_d2/tools/config_t
 """
 
 import argparse
+import collections
 import csv
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
-from icpc_d2.analysis.cost import SplitCost, count_split
+from icpc_d2.analysis.cost import count_both_forms
 from icpc_d2.analysis.random_models import load_resolved_config
 from icpc_d2.config import get_config_file
 
@@ -45,10 +44,10 @@ class Row(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """GMACs of an image, ours and in the paper's form."""
+    """Multiply-adds of an image by part, ours and in the paper's form."""
 
-    ours: SplitCost
-    paper: SplitCost
+    ours: collections.Counter[str]
+    paper: collections.Counter[str]
 
 
 def read_rows() -> list[Row]:
@@ -76,8 +75,7 @@ class Counter:
             del node[name]
         key = f"{network}\n{cfg.DATASETS.TRAIN}"
         if key not in self._counts:
-            with torch.no_grad():
-                self._counts[key] = Counts(*count_split(cfg, IMAGE_SIZE, IMAGE_SIZE))
+            self._counts[key] = Counts(*count_both_forms(cfg, IMAGE_SIZE, IMAGE_SIZE))
         return self._counts[key]
 
 
@@ -122,9 +120,9 @@ def replace_table(text: str, table: str) -> str:
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
-def _format_cost(cost: SplitCost) -> str:
-    text = f" + {cost.text / 1e9:.1f}" if cost.has_text else ""
-    return f"{cost.rest / 1e9:.1f}{text}"
+def _format_cost(macs: collections.Counter[str]) -> str:
+    text = f" + {macs['text_encoder'] / 1e9:.1f}" if "text_encoder" in macs else ""
+    return f"{(macs.total() - macs['text_encoder']) / 1e9:.1f}{text}"
 
 
 def _readme() -> Path:
