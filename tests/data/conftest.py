@@ -1,4 +1,4 @@
-"""Small pictures and label maps on disk, and a config for crops of 64 x 96."""
+"""Small images and label maps on disk, and a config for crops of 64 x 96."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def image() -> np.ndarray:
 
 @pytest.fixture
 def pair(tmp_path: Path, image: np.ndarray, label: np.ndarray) -> dict[str, str]:
-    """The dataset dict of one picture and its label map."""
+    """The dataset dict of one image and its label map."""
     files = {"file_name": str(tmp_path / "picture.png"), "sem_seg_file_name": str(tmp_path / "label.png")}
     Image.fromarray(image).save(files["file_name"])
     Image.fromarray(label).save(files["sem_seg_file_name"])

@@ -41,7 +41,7 @@ def recipe(**changes: object) -> T.AugmentationList:
 
 
 def blobs(height: int, width: int, seed: int, dtype: type = np.int32) -> np.ndarray:
-    """A label map of rectangles, each at least a quarter of the picture's sides."""
+    """A label map of rectangles, each at least a quarter of the image's sides."""
     rng = np.random.default_rng(seed)
     label = np.zeros((height, width), dtype)
     for k in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""The mapper: what it returns, what it refuses, and real pictures."""
+"""The mapper: what it returns, what it refuses, and real images."""
 
 import os
 import random
@@ -89,7 +89,7 @@ def test_sets_that_do_not_fit_together_are_refused(cfg: CfgNode, register: Calla
         SemSegDatasetMapper(cfg, True)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"real pictures are not there: {SHARED}")
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"real images are not there: {SHARED}")
 @pytest.mark.parametrize(
     ("image", "label", "ids"),
     [

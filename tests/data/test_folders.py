@@ -1,4 +1,4 @@
-"""A folder with pictures, labels and classes.txt is a data set."""
+"""A folder with images, labels and classes.txt is a data set."""
 
 from collections.abc import Iterator
 from pathlib import Path

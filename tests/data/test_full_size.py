@@ -38,7 +38,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"real pictures are not there: {SHARED}")
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"real images are not there: {SHARED}")
 @pytest.mark.parametrize("backbone", ["R50", "R101", "ViTB"])
 @pytest.mark.parametrize("name", PREPARATIONS)
 def test_two_iterations(prepared: Callable[[str], Path], tmp_path: Path, name: str, backbone: str) -> None:

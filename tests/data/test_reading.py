@@ -1,4 +1,4 @@
-"""Reading: ids stay ids whatever the file's kind, pictures become upright RGB, broken files are named."""
+"""Reading: ids stay ids whatever the file's kind, images become upright RGB, broken files are named."""
 
 from pathlib import Path
 
