@@ -31,16 +31,11 @@ class ResizeTransform(T.ResizeTransform):
 class RandomScale(T.Augmentation):
     """Resize by a random factor, keeping the aspect ratio.
 
-    With r drawn from `scale_range`, the short side becomes r * `short_side` unless the long side would exceed
+    With r drawn from `scale_range`, the short side becomes r * `short_side` pixels unless the long side would exceed
     r * `max_long_side`.
     """
 
     def __init__(self, scale_range: Sequence[float], short_side: int, max_long_side: int) -> None:
-        """
-        Args:
-            scale_range: lowest and highest r.
-            short_side, max_long_side: pixels at r = 1.
-        """
         super().__init__()
         self._init(locals())
 
@@ -56,15 +51,14 @@ class RandomCrop(T.RandomCrop):
     """Crop at random, drawn again (up to ten times) while one class covers too much of the labelled pixels.
 
     Detectron2's ``RandomCrop_CategoryAreaConstraint`` sorts all pixels to count them: a sixth of the mapper's time.
+
+    Args:
+        crop_size: (height, width).
+        max_class_area: the largest share of a class, 0..1; 1: any crop will do.
+        ignore_label: label of pixels that do not count.
     """
 
     def __init__(self, crop_size: Sequence[int], max_class_area: float, ignore_label: int) -> None:
-        """
-        Args:
-            crop_size: (height, width).
-            max_class_area: the largest share of a class, 0..1; 1: any crop will do.
-            ignore_label: label of pixels that do not count.
-        """
         super().__init__("absolute", tuple(crop_size))
         self._init(locals())
 
@@ -83,15 +77,15 @@ class RandomCrop(T.RandomCrop):
 
 
 class PadTransform(Transform):
-    """Pad at the right and at the bottom, images with a colour and labels with an id."""
+    """Pad at the right and at the bottom, images with a colour and labels with an id.
+
+    Args:
+        size: (height, width) to reach; an input that is larger in one direction keeps that side.
+        pixel: three values, 0..255.
+        label: the ignore label.
+    """
 
     def __init__(self, size: Sequence[int], pixel: Sequence[float], label: int) -> None:
-        """
-        Args:
-            size: (height, width) to reach; an input that is larger in one direction keeps that side.
-            pixel: three values, 0..255.
-            label: the ignore label.
-        """
         super().__init__()
         self._set_attributes(locals())
 
@@ -148,7 +142,7 @@ def training_augmentations(
     if flip != "none":
         augmentations.append(T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
     if color_distortion:
-        # Imported here: it needs OpenCV, which nobody misses who only evaluates.
+        # Imported here: with it come a whole other model and its registrations.
         from detectron2.projects.point_rend import ColorAugSSDTransform
 
         augmentations.append(ColorAugSSDTransform(image_format))

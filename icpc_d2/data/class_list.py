@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -60,13 +59,6 @@ class ClassList:
         return table
 
 
-class _Row(NamedTuple):
-    prompt_name: str
-    color: Color | None
-    other: str
-    id: int | None
-
-
 def ignore_label_of(num_classes: int) -> int:
     """Return the label of ignored pixels: the largest of 8-bit files, or of 16-bit ones for more than 255 classes."""
     return int(np.iinfo(np.uint8 if num_classes <= 255 else np.uint16).max)
@@ -86,32 +78,31 @@ def read_class_list(name: str | Path) -> ClassList:
     # "utf-8-sig": editors on Windows put an invisible mark in front, which would become part of the first name.
     lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     rows = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line]
-    ignore_color = next((row.color for row in rows if row.prompt_name == IGNORE), None)
-    rows = [row for row in rows if row.prompt_name != IGNORE]
+    ignore_color = next((color for name, _, color, _ in rows if name == IGNORE), None)
+    rows = [row for row in rows if row[0] != IGNORE]
     if not rows:
         raise ValueError(f"{path}: found no class, wanted one a line.")
-    prompt_names, names = [row.prompt_name for row in rows], [row.other or row.prompt_name for row in rows]
-    ids = [row.id for row in rows if row.id is not None]
-    colors = [row.color for row in rows if row.color is not None]
-    check_unique(path, "class names", prompt_names)
-    check_unique(path, "other names", names)
-    check_unique(path, "ids", ids)
+    columns = ([value for value in column if value is not None] for column in zip(*rows, strict=True))
+    prompt_names, names, colors, ids = columns
+    for what, values in (("class names", prompt_names), ("other names", names), ("ids", ids)):
+        check_unique(path, what, values)
     for what, values in (("a colour", colors), ("an id", ids)):
         if len(values) not in (0, len(rows)):
             raise ValueError(f"{path}: {len(values)} of {len(rows)} classes have {what}; give all of them one or none.")
     return ClassList(prompt_names, names, colors, ids or list(range(len(rows))), ignore_color)
 
 
-def _parse(line: str, where: str) -> _Row:
+def _parse(line: str, where: str) -> tuple[str, str, Color | None, int | None]:
+    """Return the name, the other name (the same, if there is none), the colour and the id of a class."""
     name, color, other, number, *rest = [field.strip() for field in line.split("|")] + [""] * 3
     values = color.split()
     good = name and not any(rest) and len(values) in (0, 3) and (not number or number.isdecimal())
     if not good or not all(v.isdecimal() and int(v) < 256 for v in values):
         raise ValueError(f"{where}: found {line!r}, wanted 'name', 'name | r g b' or 'name | r g b | other name | id'.")
-    return _Row(name, tuple(int(v) for v in values) or None, other, int(number) if number else None)
+    return name, other or name, tuple(int(v) for v in values) or None, int(number) if number else None
 
 
-def check_unique(path: Path, what: str, values: list) -> None:
+def check_unique(path: Path, what: str, values: Iterable) -> None:
     """Refuse a file that says something twice.
 
     Raises:

@@ -22,6 +22,14 @@ class SemSegDatasetMapper:
 
     Detectron2's ``DatasetMapper`` does not serve: it reads labels as 8-bit grey and pads them with 255 whatever the
     data set ignores.
+
+    Args:
+        is_train: read and return labels too.
+        augmentations: applied in this order, to image and label alike.
+        image_format: "RGB" or "BGR".
+        ignore_label: the label value that is allowed besides the class ids.
+        num_classes: label values from here on are errors; 0: not checked.
+        label_colors: (r, g, b) -> id, for label files that have colours instead of ids.
     """
 
     @configurable
@@ -35,21 +43,9 @@ class SemSegDatasetMapper:
         num_classes: int = 0,
         label_colors: Mapping[tuple[int, int, int], int] | None = None,
     ) -> None:
-        """
-        Args:
-            is_train: read and return labels too.
-            augmentations: applied in this order, to image and label alike.
-            image_format: "RGB" or "BGR".
-            ignore_label: the label value that is allowed besides the class ids.
-            num_classes: label values from here on are errors; 0: not checked.
-            label_colors: (r, g, b) -> id, for label files that have colours instead of ids.
-        """
-        self.is_train = is_train
-        self.augmentations = T.AugmentationList(augmentations)
-        self.image_format = image_format
-        self.ignore_label = ignore_label
-        self.num_classes = num_classes
-        self.label_colors = label_colors
+        self.is_train, self.augmentations = is_train, T.AugmentationList(augmentations)
+        self.image_format, self.label_colors = image_format, label_colors
+        self.ignore_label, self.num_classes = ignore_label, num_classes
         logger.info("Augmentations in %s: %s", "training" if is_train else "inference", list(augmentations))
 
     @classmethod

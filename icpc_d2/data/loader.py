@@ -47,15 +47,12 @@ def build_sampler(name: str, size: int, seed: int, subset_ratio: float = 1.0) ->
 class NumberedSampler(Sampler):
     """A sampler that numbers the draws of one process: (index of the sample, number of the draw in the training).
 
-    Attributes:
+    Args:
+        sampler: the indices that this process draws: every `world_size`-th of all, from the `rank`-th on.
         start: how many of this process's draws are left out, because an earlier run has seen them.
     """
 
     def __init__(self, sampler: Iterable[int], rank: int = 0, world_size: int = 1, start: int = 0) -> None:
-        """
-        Args:
-            sampler: the indices that this process draws: every `world_size`-th of all, from the `rank`-th on.
-        """
         self._sampler, self._rank, self._world_size = sampler, rank, world_size
         self.start = start
 
@@ -66,7 +63,13 @@ class NumberedSampler(Sampler):
 
 
 class TrainingSamples(Dataset):
-    """The model's input for each draw, with a "seed" for what the model draws from it."""
+    """The model's input for each draw, with a "seed" for what the model draws from it.
+
+    Args:
+        dataset_dicts: Detectron2's, an image each.
+        mapper: turns one of them into the model's input.
+        on_bad_file: "raise", or "skip" to draw another sample instead, which is counted and logged.
+    """
 
     def __init__(
         self,
@@ -75,15 +78,6 @@ class TrainingSamples(Dataset):
         seed: int,
         on_bad_file: str = "raise",
     ) -> None:
-        """
-        Args:
-            dataset_dicts: Detectron2's, an image each.
-            mapper: turns one of them into the model's input.
-            on_bad_file: "raise", or "skip" to draw another sample instead, which is counted and logged.
-
-        Raises:
-            ValueError: `on_bad_file` is neither.
-        """
         if on_bad_file not in ("raise", "skip"):
             raise ValueError(f"INPUT.ON_BAD_FILE is {on_bad_file!r}; it can be 'raise' or 'skip'.")
         self._dicts, self._mapper, self._seed, self._skip = dataset_dicts, mapper, seed, on_bad_file == "skip"
@@ -98,7 +92,8 @@ class TrainingSamples(Dataset):
         return len(self._dicts)
 
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
-        """
+        """Draw a sample.
+
         Raises:
             BadFileError: see :class:`icpc_d2.data.SemSegDatasetMapper`; with "skip", when there is hardly a good one.
         """
@@ -141,9 +136,9 @@ def build_train_loader(
 def seeded(*seed: int) -> Iterator[None]:
     """Seed numpy's and Python's global generators, which Detectron2's augmentations draw from, and restore them."""
     numpy_state, python_state = np.random.get_state(), random.getstate()
-    words = np.random.SeedSequence(seed).generate_state(2)
-    np.random.seed(words[0])
-    random.seed(int(words[1]))
+    for_numpy, for_python = np.random.SeedSequence(seed).generate_state(2)
+    np.random.seed(for_numpy)
+    random.seed(int(for_python))
     try:
         yield
     finally:

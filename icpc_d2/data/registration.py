@@ -22,8 +22,7 @@ class SemSegDataset:
         name: of its splits in the catalogs, with ``{}`` for the split.
         classes: class list, see :func:`icpc_d2.data.class_list.read_class_list`.
         folder: of the whole data set, below the root of all.
-        images: folder of images in it, with ``{}`` for the split's folder.
-        labels: folder of label maps, likewise.
+        images, labels: folders of images and of label maps in it, with ``{}`` for the split's folder.
         splits: registered split -> folder.
         image_ext, label_ext: endings of the images and of the label maps.
         ignore_label: label value that is neither trained nor evaluated.
@@ -51,10 +50,8 @@ class SemSegDataset:
     def missing(self, folder: str) -> str:
         """Return what to do about a folder that is not there."""
         advice = f"Run `{self.prepare}`" if self.prepare else "Make it"
-        return (
-            f"{self.name.format('*')}: no folder {folder}. {advice}, "
-            "or set DETECTRON2_DATASETS to the folder that holds your data sets."
-        )
+        where = "set DETECTRON2_DATASETS to the folder that holds your data sets."
+        return f"{self.name.format('*')}: no folder {folder}. {advice}, or {where}"
 
 
 def register_dataset(dataset: SemSegDataset, root: str) -> None:
@@ -88,7 +85,7 @@ def set_metadata(name: str, classes: ClassList, image_root: str, label_root: str
 
 
 def load_dataset(dataset: SemSegDataset, root: str, split: str) -> list[dict]:
-    """List the pairs of one split as Detectron2's dataset dicts, generating the data first if it is a generated set.
+    """List the pairs of one split as Detectron2's dataset dicts; a generated set is generated first.
 
     Raises:
         FileNotFoundError: a folder is missing; says which command makes it.
@@ -113,11 +110,8 @@ def _add_prompt_names(name: str, dataset: SemSegDataset, classes: ClassList) -> 
     )
     if not same or metadata.get("ignore_label", dataset.ignore_label) != dataset.ignore_label:
         logger.warning(
-            "%s is already registered with other classes (%d; ours: %d) or another ignore label. It is left alone; "
-            "its own class names are used in the prompts.",
-            name,
-            len(theirs),
-            len(classes),
+            f"{name} is already registered with other classes ({len(theirs)}; ours: {len(classes)}) or another ignore "
+            "label. It is left alone; its own class names are used in the prompts."
         )
     elif "prompt_classes" not in metadata.as_dict():
         metadata.set(prompt_classes=classes.prompt_names)

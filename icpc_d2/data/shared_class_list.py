@@ -62,18 +62,16 @@ def read_shared_classes(name: str, dataset_classes: Sequence[str], model_classes
     pairs = [_parse(line, path) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if not pairs:
         raise ValueError(f"{path}: found no class, wanted one a line.")
-    for side, wanted, classes in (
-        ("data set", [theirs for theirs, _ in pairs], dataset_classes),
-        ("model", [ours for _, ours in pairs], model_classes),
-    ):
+    theirs, ours = zip(*pairs, strict=True)
+    for side, wanted, classes in (("data set", theirs, dataset_classes), ("model", ours, model_classes)):
         if unknown := [found for found in wanted if found not in classes]:
             raise ValueError(f"{path}: the {side} has no classes {unknown}; it has {', '.join(classes)}.")
-    check_unique(path, "the model's names", [ours for _, ours in pairs])
-    ids = sorted({list(dataset_classes).index(theirs) for theirs, _ in pairs})
+    check_unique(path, "the model's names", ours)
+    ids = sorted({list(dataset_classes).index(name) for name in theirs})
     names = [dataset_classes[index] for index in ids]
     of_model = np.full(len(model_classes), OTHER, np.int64)
-    for theirs, ours in pairs:
-        of_model[list(model_classes).index(ours)] = names.index(theirs)
+    for name, model_name in pairs:
+        of_model[list(model_classes).index(model_name)] = names.index(name)
     return SharedClasses(names, np.array(ids), np.flatnonzero(of_model != OTHER).tolist(), of_model)
 
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -22,7 +23,7 @@ from icpc_d2.data.scenes.layout import place_objects
 
 logger = logging.getLogger(__name__)
 
-# The folder's name carries a version: change it with any change of what is drawn.
+# Has a version: change it with any change of what is drawn.
 FOLDER = "scenes_v2"
 SPLITS = {"train": 360, "val": 60}
 HEIGHT, WIDTH = 160, 208
@@ -107,17 +108,13 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def _write_scenes(folder: Path) -> None:
-    jobs = []
-    for number, (split, count) in enumerate(SPLITS.items()):
-        for kind in ("images", "annotations"):
-            (folder / kind / split).mkdir(parents=True)
-        jobs += [(split, index, (number, index)) for index in range(count)]
-
-    def write(job: tuple[str, int, tuple[int, int]]) -> None:
-        split, index, seed = job
+    def write(split: str, *seed: int) -> None:
         image, label = draw_scene(seed)
-        Image.fromarray(image).save(folder / "images" / split / f"{index:04d}.jpg", quality=95)
-        Image.fromarray(label).save(folder / "annotations" / split / f"{index:04d}.png")
+        Image.fromarray(image).save(folder / "images" / split / f"{seed[1]:04d}.jpg", quality=95)
+        Image.fromarray(label).save(folder / "annotations" / split / f"{seed[1]:04d}.png")
 
+    for kind, split in product(("images", "annotations"), SPLITS):
+        (folder / kind / split).mkdir(parents=True)
+    scenes = [(split, k, index) for k, (split, count) in enumerate(SPLITS.items()) for index in range(count)]
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        list(pool.map(write, jobs))
+        list(pool.map(write, *zip(*scenes, strict=True)))

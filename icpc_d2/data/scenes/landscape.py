@@ -122,11 +122,10 @@ def _water_mask(rng: Random, size: Size, horizon: int, far_side: bool) -> np.nda
     rows = np.arange(height)[:, None]
     wave = fractal(rng, (2, width), 4.0, stretch=width / 8)[0]
     depth = height - horizon
-    if far_side or rng.random() < 0.6:
-        shore = horizon + depth * (rng.uniform(0.25, 0.4) if far_side else rng.uniform(0.4, 0.75)) + 0.07 * depth * wave
-        return (rows >= horizon) & (rows < shore[None, :])
-    shore = horizon + depth * rng.uniform(0.25, 0.55) + 0.07 * depth * wave
-    return rows >= shore[None, :]
+    from_horizon = far_side or rng.random() < 0.6
+    near, far = (0.25, 0.4) if far_side else (0.4, 0.75) if from_horizon else (0.25, 0.55)
+    shore = (horizon + depth * rng.uniform(near, far) + 0.07 * depth * wave)[None, :]
+    return (rows >= horizon) & (rows < shore) if from_horizon else rows >= shore
 
 
 def _draw_water(rng: Random, canvas: Canvas, horizon: int, mask: np.ndarray) -> None:

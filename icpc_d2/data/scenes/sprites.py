@@ -7,19 +7,7 @@ building is told apart by its shape, not by its colour.
 import cv2
 import numpy as np
 
-from icpc_d2.data.scenes.drawing import (
-    Random,
-    Size,
-    Sprite,
-    box,
-    ellipse,
-    fractal,
-    gradient,
-    noise,
-    pick,
-    polygon,
-    textured,
-)
+from icpc_d2.data.scenes.drawing import Random, Sprite, box, ellipse, fractal, gradient, noise, pick, polygon, textured
 
 # Palettes in percent.
 FOLIAGE = [(16, 34, 12), (25, 42, 16), (10, 24, 12), (55, 38, 12), (52, 22, 12)]
@@ -51,7 +39,7 @@ def tree(rng: Random, height: int) -> Sprite:
     return image.clip(0, 1), trunk | crown
 
 
-def _round_crown(rng: Random, size: Size) -> np.ndarray:
+def _round_crown(rng: Random, size: tuple[int, int]) -> np.ndarray:
     crown = ellipse(size, (0.5, 0.38), (0.34, 0.32))
     for angle in np.arange(7) * (2 * np.pi / 7) + rng.uniform(0, 1):
         center = (0.5 + 0.26 * np.cos(angle), 0.38 + 0.22 * np.sin(angle))
@@ -59,7 +47,7 @@ def _round_crown(rng: Random, size: Size) -> np.ndarray:
     return crown
 
 
-def _conifer_crown(rng: Random, size: Size) -> np.ndarray:
+def _conifer_crown(rng: Random, size: tuple[int, int]) -> np.ndarray:
     crown = np.zeros(size, bool)
     steps = int(rng.integers(3, 6))
     for step in range(steps):
