@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from icpc_d2.data.class_list import CLASS_LISTS, ignore_label_of, read_class_list
+from icpc_d2.modeling.labels import IGNORE_16_BIT
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(CLASS_LISTS.glob("*.txt"))])
@@ -38,6 +39,10 @@ def test_ade20k_names_are_those_of_earlier_work() -> None:
 @pytest.mark.parametrize(("count", "label"), [(1, 255), (255, 255), (256, 65535), (847, 65535)])
 def test_ignored_pixels_have_the_largest_label_of_their_files(count: int, label: int) -> None:
     assert ignore_label_of(count) == label
+
+
+def test_the_model_ignores_what_16_bit_files_ignore() -> None:
+    assert ignore_label_of(256) == IGNORE_16_BIT
 
 
 def test_other_names_and_missing_colours(tmp_path: Path) -> None:
