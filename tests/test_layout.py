@@ -16,33 +16,47 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [*sorted((ROOT / "icpc_d2").rglob("*.py")), ROOT / "train_net.py"]
 TREES = {path.relative_to(ROOT).with_suffix("").as_posix(): ast.parse(path.read_text()) for path in SOURCES}
 
-# Part -> the other parts of icpc_d2 that it may import.
+# Room -> the other rooms of icpc_d2 that it may import.
 MAY_IMPORT = {
-    "config": set(),
-    "config_files": set(),
     "install_detectron2": set(),
     "files": set(),
+    "config": set(),
     "modeling": set(),
-    "data": set(),
+    "visualization": set(),
+    "data": {"files"},
     "checkpoint": {"files"},
-    "visualization": {"data"},
-    "evaluation": {"data", "visualization", "files"},
-    "engine": {"config", "modeling", "data", "checkpoint", "visualization", "evaluation", "files"},
-    "prediction": {"files", "modeling", "visualization"},
-    "predictor": {"config", "modeling", "data", "checkpoint", "visualization", "engine", "prediction"},
+    "analysis": {"config", "data", "modeling"},
+    "evaluation": {"data", "modeling", "visualization", "files"},
+    "inference": {"config", "data", "modeling", "checkpoint", "visualization", "files"},
+    "engine": {"config", "data", "modeling", "checkpoint", "evaluation", "visualization", "files", "analysis"},
 }
+# Of `analysis`, what a training uses.
+ENGINE_MAY_ANALYSE = {"icpc_d2/analysis/macs", "icpc_d2/analysis/memory"}
 # Where a config may be in hand. Elsewhere only what Detectron2 constructs by its name in the config reads one:
 # a `from_config`, or a function or class decorated with a registry's `register` or with `configurable`.
 CFG_LIVES_IN = (
-    "icpc_d2/config/keys",
+    "icpc_d2/config/",
     "icpc_d2/modeling/build",
     "icpc_d2/modeling/class_names",
     "icpc_d2/data/dataset_mapper",
     "icpc_d2/evaluation/build",
-    "icpc_d2/predictor",
+    "icpc_d2/evaluation/label_maps",
+    "icpc_d2/inference/predictor",
+    "icpc_d2/analysis/",
     "icpc_d2/engine/",
     "icpc_d2/tools/",
     "train_net",
+)
+# On the way from an image to A and the losses, as the paper has it.
+PLAIN_PAGES = (
+    "meta_arch",
+    "alignment",
+    "neck",
+    "labels",
+    "semantic_fpn_head",
+    *(f"backbone/{name}" for name in ("attention_pool", "clip_resnet", "clip_vit", "pooled_resnet")),
+    *(f"text/{name}" for name in ("class_tokens", "context_decoder", "prompts", "text_encoder")),
+    *(f"losses/{name}" for name in ("alignment", "contrastive", "pixel", "sampling")),
 )
 
 
@@ -67,16 +81,89 @@ def imported_modules(tree: ast.Module, package: str) -> Iterator[str]:
 IMPORTS = {module: set(imported_modules(tree, module)) for module, tree in TREES.items()}
 
 
-def part_of(module: str) -> str:
+def room_of(module: str) -> str:
     return module.split("/")[1] if "/" in module else module
 
 
-@pytest.mark.parametrize("part", MAY_IMPORT)
-def test_imports_go_in_one_direction(part: str) -> None:
+def command_of(module: str) -> str:
+    """The command that a module of tools/ belongs to; "" elsewhere."""
+    parts = module.split("/")
+    return parts[2] if parts[1:2] == ["tools"] and len(parts) > 2 else ""
+
+
+def test_rooms_are_all_listed() -> None:
+    assert {room_of(module) for module in TREES} - {"train_net", "__init__", "__main__", "tools"} == {*MAY_IMPORT}
+
+
+@pytest.mark.parametrize("room", MAY_IMPORT)
+def test_imports_go_in_one_direction(room: str) -> None:
     found = {
-        part_of(imported) for module, modules in IMPORTS.items() if part_of(module) == part for imported in modules
+        room_of(imported) for module, modules in IMPORTS.items() if room_of(module) == room for imported in modules
     }
-    assert found - {part} <= MAY_IMPORT[part]
+    assert found - {room} <= MAY_IMPORT[room]
+
+
+def test_a_training_analyses_macs_and_memory_alone() -> None:
+    engine = set().union(*(modules for module, modules in IMPORTS.items() if room_of(module) == "engine"))
+    assert {module for module in engine if room_of(module) == "analysis"} <= ENGINE_MAY_ANALYSE
+
+
+def test_the_plain_model_knows_nothing_of_the_fast_one() -> None:
+    fast = "icpc_d2/modeling/fast/"
+    users = {
+        module
+        for module, modules in IMPORTS.items()
+        if module.startswith("icpc_d2/modeling/") and not module.startswith(fast)
+        if any(imported.startswith(fast) for imported in modules)
+    }
+    assert users == {"icpc_d2/modeling/build"}
+
+
+def test_commands_import_no_other_command_and_nobody_imports_commands() -> None:
+    found = {
+        (module, imported)
+        for module, modules in IMPORTS.items()
+        for imported in modules
+        if command_of(imported) not in ("", "__init__", command_of(module))
+    }
+    # The former name of a command, and the program that Detectron2's projects have.
+    allowed = {("icpc_d2/tools/demo", "icpc_d2/tools/predict/command")}
+    assert found <= allowed
+
+
+@pytest.mark.parametrize("page", PLAIN_PAGES)
+def test_pages_of_the_plain_model_are_short(page: str) -> None:
+    assert len((ROOT / f"icpc_d2/modeling/{page}.py").read_text().splitlines()) < 120
+
+
+def test_public_names_have_one_meaning() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    # Of each command.
+    for name in ("main", "parse_args"):
+        homes.pop(name, None)
+    assert {name: modules for name, modules in homes.items() if len(modules) > 1} == {}
+
+
+def test_docstrings_say_what_is_done() -> None:
+    """They begin with a verb, and a module's, a class's or a property's with what it is, but with no riddle."""
+    found = []
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                first = (ast.get_docstring(node) or "Is").split()[0]
+                name = f"{module}: {getattr(node, 'name', '')}: {first}"
+                properties = {ast.unparse(decorator) for decorator in getattr(node, "decorator_list", [])}
+                if first == "What":
+                    found.append(name)
+                elif isinstance(node, ast.FunctionDef) and not properties & {"property", "cached_property"}:
+                    is_verb = first.isalpha() and first.istitle() and first not in ("A", "An", "The", "As", "How", "In")
+                    if not is_verb:
+                        found.append(name)
+    assert found == []
 
 
 def test_no_import_circles() -> None:

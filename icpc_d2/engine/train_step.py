@@ -149,7 +149,7 @@ class TrainStep(SimpleTrainer):
     def _candidates(self, batch: list[dict[str, Any]]) -> list[Candidates]:
         """Find the points that a gathered contrastive loss may draw, for each of the score maps that it supervises."""
         model, loss = self._inner, self._gathered_loss
-        scores = model.encode(model.preprocess_image(batch).tensor).scores
+        _, scores = model.encode(model.preprocess_image(batch).tensor)
         labels, seeds = model.preprocess_labels(batch), _seeds(batch)
         return [loss.candidates(scores[level], labels, seeds) for level in model.alignment_loss.levels]
 

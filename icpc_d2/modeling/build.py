@@ -69,7 +69,8 @@ def build_text(cfg: CfgNode, names: list[str], channels: int) -> dict[str, Any]:
     Args:
         channels: C of the image encoder, which the text encoder must share.
     """
-    keys, encoder_keys = cfg.MODEL.PROMPT, cfg.MODEL.TEXT_ENCODER
+    keys = cfg.MODEL.PROMPT
+    encoder_keys = cfg.MODEL.TEXT_ENCODER
     if keys.NAME not in PROMPTS:
         raise ValueError(f"MODEL.PROMPT.NAME is {keys.NAME!r}; wanted is one of {sorted(PROMPTS)}")
     if cfg.MODEL.FAST:
@@ -111,7 +112,8 @@ def build_pixel_loss(cfg: CfgNode) -> Callable[[Tensor, Tensor, int], Tensor]:
 
 def build_alignment_loss(cfg: CfgNode, alignment: Alignment) -> AlignmentLoss:
     """Build L_align and L_contrast; the latter is left out if its weight is 0."""
-    keys, contrastive = cfg.MODEL.ALIGNMENT, cfg.MODEL.CONTRASTIVE
+    keys = cfg.MODEL.ALIGNMENT
+    contrastive = cfg.MODEL.CONTRASTIVE
     levels = tuple(keys.LOSS_SCALES) or (alignment.coarsest,)
     unknown = set(levels) - set(alignment.levels)
     if unknown:
@@ -139,11 +141,9 @@ def build_settings(cfg: CfgNode) -> dict[str, Any]:
     if cfg.MODEL.PREDICT_FROM not in ("decoder", "alignment"):
         raise ValueError(f"MODEL.PREDICT_FROM is {cfg.MODEL.PREDICT_FROM!r}; wanted is 'decoder' or 'alignment'")
     return {
-        "pixel_mean": cfg.MODEL.PIXEL_MEAN,
-        "pixel_std": cfg.MODEL.PIXEL_STD,
         "max_iter": cfg.SOLVER.MAX_ITER,
         "predict_from": cfg.MODEL.PREDICT_FROM,
-        "inference": build_inference(cfg),
+        **build_inference(cfg),
     }
 
 
@@ -151,6 +151,8 @@ def build_inference(cfg: CfgNode) -> dict[str, Any]:
     """Read how to predict; see :meth:`icpc_d2.modeling.segmentor.Segmentor.configure_inference`."""
     keys = cfg.TEST.SLIDING_WINDOW
     return {
+        "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+        "pixel_std": cfg.MODEL.PIXEL_STD,
         "window": (keys.SIZE, keys.STRIDE, keys.BATCH_SIZE) if keys.ENABLED else None,
         "logits_type": ChunkedLogits if cfg.MODEL.FAST else LazyLogits,
     }

@@ -4,26 +4,18 @@ Shapes: B images, K classes, C joint embedding width, H x W pixels.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
 from detectron2.utils.events import get_event_storage, has_event_storage
 from torch import Tensor, nn
 
 from icpc_d2.modeling import build
-from icpc_d2.modeling.labels import batch_labels
-from icpc_d2.modeling.losses import AlignmentLoss
 from icpc_d2.modeling.segmentor import Segmentor
-from icpc_d2.modeling.text.class_tokens import ClassTokens
 
-
-class Encoded(NamedTuple):
-    """Images and their alignment with the class names: what the decoder and the losses start from."""
-
-    features: dict[str, Tensor]  # res2..res5, global_embed, dense_embed
-    scores: Mapping[str, Tensor]  # A by level, (B, K, H / stride, W / stride)
+# The features of images (res2..res5, global_embed, dense_embed) and their score maps A by level.
+Encoded = tuple[dict[str, Tensor], Mapping[str, Tensor]]
 
 
 @META_ARCH_REGISTRY.register()
@@ -36,18 +28,16 @@ class ICPC(Segmentor, nn.Module):
         *,
         backbone: Backbone,
         prompt: nn.Module,
-        class_tokens: ClassTokens,
+        class_tokens: nn.Module,
         text_encoder: nn.Module,
         context_decoder: nn.Module,
         alignment: nn.Module,
         neck: nn.Module,
         sem_seg_head: nn.Module,
-        alignment_loss: AlignmentLoss,
-        pixel_mean: list[float],
-        pixel_std: list[float],
+        alignment_loss: nn.Module,
         max_iter: int,
         predict_from: str = "decoder",
-        inference: dict[str, Any] | None = None,
+        **inference: Any,
     ) -> None:
         """
         Args:
@@ -55,10 +45,9 @@ class ICPC(Segmentor, nn.Module):
             prompt: one of `icpc_d2.modeling.text.prompts`.
             neck: maps (features, scores) to the maps that `sem_seg_head` takes.
             sem_seg_head: as Detectron2's `SemSegFPNHead`; its ``layers`` give the logits before they are up-sampled.
-            pixel_mean, pixel_std: of the three channels, in the order of the input, 0..255.
             max_iter: T of Eq. 7.
             predict_from: "decoder", or "alignment" for the first of the supervised score maps (Table 11).
-            inference: see :meth:`icpc_d2.modeling.segmentor.Segmentor.configure_inference`.
+            inference: of :meth:`icpc_d2.modeling.segmentor.Segmentor.configure_inference`.
         """
         super().__init__()
         self.backbone = backbone
@@ -72,9 +61,7 @@ class ICPC(Segmentor, nn.Module):
         self.alignment_loss = alignment_loss
         self.max_iter = max_iter
         self.predict_from = predict_from
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
-        self.configure_inference(**(inference or {}))
+        self.configure_inference(**inference)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -102,17 +89,10 @@ class ICPC(Segmentor, nn.Module):
     def encode(self, images: Tensor) -> Encoded:
         """Encode normalized images (B, 3, H, W), sides multiples of 32, and compare them with the class names."""
         features = self.backbone(images)
-        text = self.encode_text(features["global_embed"], features["dense_embed"])
-        return Encoded(features, self.alignment(features["dense_embed"], text))
-
-    def encode_text(self, global_embed: Tensor, dense_embed: Tensor, tokens: ClassTokens | None = None) -> Tensor:
-        """Embed class names for each image: (B, C) and (B, C, h, w) -> (B, K, C), by Eq. 2, 3 and 4.
-
-        Args:
-            tokens: of other classes than the model's own.
-        """
-        text = self.text_encoder(self.class_tokens if tokens is None else tokens, self.prompt(global_embed))
-        return self.context_decoder(text, global_embed, dense_embed)
+        global_embed, dense_embed = features["global_embed"], features["dense_embed"]
+        text = self.text_encoder(self.class_tokens, self.prompt(global_embed))  # Eq. 2, 3
+        text = self.context_decoder(text, global_embed, dense_embed)  # Eq. 4, (B, K, C)
+        return features, self.alignment(dense_embed, text)  # Eq. 5, 8
 
     def decode(self, encoded: Encoded) -> Tensor:
         """Compute the decoder's logits (B, K, H / 4, W / 4)."""
@@ -120,8 +100,9 @@ class ICPC(Segmentor, nn.Module):
 
     def losses(self, encoded: Encoded, labels: Tensor) -> dict[str, Tensor]:
         """Compute the three terms of Eq. 9, weighted, for labels (B, H, W)."""
-        maps = [encoded.scores[level] for level in self.alignment_loss.levels]
-        _, losses = self.sem_seg_head(self.neck(encoded), labels)
+        features, scores = encoded
+        maps = [scores[level] for level in self.alignment_loss.levels]
+        _, losses = self.sem_seg_head(self.neck((features, scores)), labels)
         return losses | self.alignment_loss(maps, labels, self.progress())
 
     def progress(self) -> float:
@@ -130,11 +111,7 @@ class ICPC(Segmentor, nn.Module):
 
     def predict(self, images: Tensor) -> Tensor:
         """Map normalized images (B, 3, H, W), sides multiples of 32, to logits (B, K, H / stride, W / stride)."""
-        encoded = self.encode(images)
+        features, scores = self.encode(images)
         if self.predict_from == "decoder":
-            return self.decode(encoded)
-        return encoded.scores[self.alignment_loss.levels[0]] / self.alignment_loss.temperature
-
-    def preprocess_labels(self, batched_inputs: list[dict[str, Any]]) -> Tensor:
-        """Pad and batch the labels (B, H, W) as the images are, with the head's ignore value."""
-        return batch_labels(batched_inputs, self.sem_seg_head.ignore_value, self.backbone, self.device)
+            return self.decode((features, scores))
+        return scores[self.alignment_loss.levels[0]] / self.alignment_loss.temperature

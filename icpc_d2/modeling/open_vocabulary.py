@@ -70,7 +70,7 @@ def _predict_icpc(
         else:
             encoded = model.encode(images)
             logits = model.decode(encoded) if predict_from == "decoder" else None
-            scores = encoded.scores[model.alignment_loss.levels[0]]
+            scores = encoded[1][model.alignment_loss.levels[0]]
         maps.append(scores / model.alignment_loss.temperature)
         return maps[-1] if logits is None else logits
 
@@ -90,8 +90,9 @@ def _score_map_of(model: ICPC, images: Tensor, tokens: ClassTokens) -> Tensor:
     At the level that the losses supervised first or, where its map is more than a cosine, the finest that is none.
     """
     features = model.backbone(images)
-    text = model.encode_text(features["global_embed"], features["dense_embed"], tokens)
-    cosines = model.alignment.cosines(features["dense_embed"], text)
+    global_embed, dense_embed = features["global_embed"], features["dense_embed"]
+    text = model.context_decoder(model.text_encoder(tokens, model.prompt(global_embed)), global_embed, dense_embed)
+    cosines = model.alignment.cosines(dense_embed, text)
     level = model.alignment_loss.levels[0]
     return cosines[level if level in cosines else min(cosines)]
 

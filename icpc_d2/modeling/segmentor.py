@@ -1,32 +1,40 @@
 """The way from images to predictions that all segmentors here share: whole or by sliding window, logits or labels."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from detectron2.structures import ImageList
 from torch import Tensor
 
+from icpc_d2.modeling.labels import IGNORE_16_BIT
 from icpc_d2.modeling.predictions import LazyLogits
 from icpc_d2.modeling.windows import sliding_windows, whole_images
 
 
 class Segmentor:
-    """Mixed into a module that has `backbone`, `pixel_mean`, `pixel_std` and :meth:`predict`."""
+    """Mixed into a module that has a `backbone`, a `sem_seg_head` and :meth:`predict`."""
 
     window: tuple[int, int, int] | None = None
     logits_type: type[LazyLogits] = LazyLogits
 
     def configure_inference(
-        self, window: tuple[int, int, int] | None = None, logits_type: type[LazyLogits] = LazyLogits
+        self,
+        pixel_mean: Sequence[float],
+        pixel_std: Sequence[float],
+        window: tuple[int, int, int] | None = None,
+        logits_type: type[LazyLogits] = LazyLogits,
     ) -> None:
-        """Choose how to predict.
+        """Set how images are normalized and predicted.
 
         Args:
+            pixel_mean, pixel_std: of the three channels, in the order of the input, 0..255.
             window: size and stride of the sliding window in pixels, and how many windows are predicted at once; None:
                 the whole image.
             logits_type: the form of a prediction.
         """
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
         self.window, self.logits_type = window, logits_type
 
     def predict(self, images: Tensor) -> Tensor:
@@ -94,3 +102,10 @@ class Segmentor:
         return ImageList.from_tensors(
             images, backbone.size_divisibility, padding_constraints=backbone.padding_constraints
         )
+
+    def preprocess_labels(self, batched_inputs: list[dict[str, Any]]) -> Tensor:
+        """Pad and batch the labels (B, H, W) as the images are, with the head's ignore value for what is ignored."""
+        ignore, backbone = self.sem_seg_head.ignore_value, self.backbone
+        labels = [inputs["sem_seg"].to(self.device) for inputs in batched_inputs]
+        labels = [label.masked_fill(label == IGNORE_16_BIT, ignore) for label in labels]
+        return ImageList.from_tensors(labels, backbone.size_divisibility, ignore, backbone.padding_constraints).tensor

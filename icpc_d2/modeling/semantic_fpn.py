@@ -3,8 +3,8 @@
 from typing import Any
 
 from detectron2.config import CfgNode, configurable
-from detectron2.modeling import META_ARCH_REGISTRY, SemanticSegmentor
-from torch import Tensor
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone, SemanticSegmentor
+from torch import Tensor, nn
 
 from icpc_d2.modeling.build import build_inference
 from icpc_d2.modeling.segmentor import Segmentor
@@ -15,19 +15,20 @@ class SemanticFPN(Segmentor, SemanticSegmentor):
     """Detectron2's `SemanticSegmentor`, evaluated as ICPC is: by sliding window, as label maps."""
 
     @configurable
-    def __init__(self, *, inference: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, backbone: Backbone, sem_seg_head: nn.Module, **inference: Any) -> None:
         """
         Args:
-            inference: see :meth:`icpc_d2.modeling.segmentor.Segmentor.configure_inference`.
-            kwargs: of `SemanticSegmentor`, whose ``sem_seg_head`` is Detectron2's `SemSegFPNHead` or ours.
+            sem_seg_head: Detectron2's `SemSegFPNHead` or ours.
+            inference: of :meth:`icpc_d2.modeling.segmentor.Segmentor.configure_inference`.
         """
-        super().__init__(**kwargs)
-        self.configure_inference(**(inference or {}))
+        pixels = {name: inference[name] for name in ("pixel_mean", "pixel_std")}
+        super().__init__(backbone=backbone, sem_seg_head=sem_seg_head, **pixels)
+        self.configure_inference(**inference)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Build backbone and head, and read how to predict."""
-        return {**super().from_config(cfg), "inference": build_inference(cfg)}
+        return {**super().from_config(cfg), **build_inference(cfg)}
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Do as `SemanticSegmentor`: the losses in training, else a list of {"sem_seg": (K, height, width)}."""

@@ -83,7 +83,7 @@ def test_prediction_from_the_alignment_is_the_score_map(build_tiny: Callable) ->
     batch = make_batch((64, 96))
     with torch.no_grad():
         images = model.preprocess_image(batch)
-        scores = model.encode(images.tensor).scores["res5"]
+        scores = model.encode(images.tensor)[1]["res5"]
         wanted = nn.functional.interpolate(scores / 0.07, size=(64, 96), mode="bilinear", align_corners=False)
         torch.testing.assert_close(model(batch)[0]["sem_seg"], wanted[0])
 

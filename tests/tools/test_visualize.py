@@ -157,7 +157,7 @@ def test_score_maps_are_those_of_the_model(models: dict[str, str]) -> None:
     model = load_trained(models["icpc"]).model
     image = {"image": torch.randint(256, (3, 64, 96), dtype=torch.uint8)}
     with torch.no_grad():
-        scores = model.encode(model.preprocess_image([image]).tensor).scores
+        _, scores = model.encode(model.preprocess_image([image]).tensor)
         for level in ("res2", "res3", "res4", "res5"):
             expected = F.interpolate(scores[level], size=(64, 96), mode="bilinear")[0]
             torch.testing.assert_close(score_maps(model, [image], level)[0], expected)
@@ -170,7 +170,7 @@ def test_embeddings_give_the_coarsest_score_map_without_padding(models: dict[str
     found = embeddings(model, images)
     assert [e.dense.shape[1:] for e in found] == [(2, 3), (1, 3)]
     with torch.no_grad():
-        expected = model.encode(model.preprocess_image(images).tensor).scores["res5"]
+        expected = model.encode(model.preprocess_image(images).tensor)[1]["res5"]
     for index, e in enumerate(found):
         cosines = torch.einsum("kc,chw->khw", F.normalize(e.refined, dim=1), F.normalize(e.dense, dim=0))
         height, width = cosines.shape[1:]

@@ -1,6 +1,7 @@
 """CLIP's vision transformers (ViT-B/16 and a tiny one) as a Detectron2 backbone with four strides."""
 
 from collections import OrderedDict
+from functools import partial
 
 import torch
 from detectron2.config import CfgNode
@@ -88,7 +89,7 @@ class ClipViT(ImageEncoder):
         return {name: outputs[name] for name in self._shapes}
 
     def _embed_patches(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """(B, 3, H, W) -> tokens (B, 1 + h * w, D), the class token first, and (h, w)."""
+        """Embed (B, 3, H, W) as tokens (B, 1 + h * w, D), the class token first, and (h, w)."""
         x = self.visual.conv1(images)
         size = (x.shape[-2], x.shape[-1])
         x = x.flatten(2).transpose(1, 2)
@@ -98,22 +99,14 @@ class ClipViT(ImageEncoder):
 
 
 def _build_pyramid(width: int, norm: str) -> nn.ModuleDict:
-    """Maps of stride 16 -> strides 4, 8, 16, 32, as DenseCLIP does it."""
-
-    def up() -> nn.Module:
-        return nn.ConvTranspose2d(width, width, kernel_size=2, stride=2)
+    """Build what brings maps of stride 16 to strides 4, 8, 16, 32, as DenseCLIP does it."""
 
     def steps(**modules: nn.Module) -> nn.Sequential:
         return nn.Sequential(OrderedDict(input_norm=nn.GroupNorm(1, width), **modules))
 
-    return nn.ModuleDict(
-        {
-            "res2": steps(up1=up(), norm=get_norm(norm, width), gelu=nn.GELU(), up2=up()),
-            "res3": steps(up1=up()),
-            "res4": steps(),
-            "res5": steps(pool=nn.MaxPool2d(2)),
-        }
-    )
+    up = partial(nn.ConvTranspose2d, width, width, kernel_size=2, stride=2)
+    res2 = steps(up1=up(), norm=get_norm(norm, width), gelu=nn.GELU(), up2=up())
+    return nn.ModuleDict(dict(res2=res2, res3=steps(up1=up()), res4=steps(), res5=steps(pool=nn.MaxPool2d(2))))
 
 
 @BACKBONE_REGISTRY.register()

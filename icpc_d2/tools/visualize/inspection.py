@@ -40,7 +40,7 @@ def score_maps(model: ICPC, batched_inputs: list[dict[str, Any]], level: str) ->
     if level not in model.alignment.levels:
         raise ValueError(f"the model has no score map at {level!r}; wanted is one of {list(model.alignment.levels)}")
     images = model.preprocess_image(batched_inputs)
-    predictions = model.inference(images, batched_inputs, lambda windows: model.encode(windows).scores[level])
+    predictions = model.inference(images, batched_inputs, lambda windows: model.encode(windows)[1][level])
     return [prediction.logits() for prediction in predictions]
 
 
