@@ -1,8 +1,7 @@
-"""What draws: colours of classes, label maps in colour, pictures side by side with a legend, overlays."""
+"""Drawings: colours of classes, label maps in colour, images side by side with a legend, overlays, and plots."""
 
-from icpc_d2.visualization.comparison import comparison
 from icpc_d2.visualization.overlay import blend, overlay
 from icpc_d2.visualization.palette import Palette
-from icpc_d2.visualization.sheet import draw_sheet
+from icpc_d2.visualization.sheet import comparison, draw_sheet
 
 __all__ = ["Palette", "blend", "comparison", "draw_sheet", "overlay"]

@@ -1,4 +1,4 @@
-"""Confusion matrix beside the IoU of each class."""
+"""The confusion matrix beside the IoU of each class."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ CELL, FRAME = 0.34, 1.6
 
 
 def class_iou(matrix: np.ndarray) -> np.ndarray:
-    """IoU (K,) in 0..1 of a confusion matrix (K, K); NaN where a class is not in the labels."""
+    """Return the IoU (K,) in 0..1 of a confusion matrix (K, K); NaN where a class is not in the labels."""
     true, predicted, right = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
     union = np.where(true > 0, true + predicted - right, 0)
     return np.divide(right, union, out=np.full(len(matrix), np.nan), where=union > 0)
@@ -40,7 +40,7 @@ def keep_largest(matrix: np.ndarray, count: int) -> tuple[np.ndarray, list[int]]
 
 
 def draw_confusion(path: str | Path, matrix: np.ndarray, names: Sequence[str], max_classes: int = 30) -> None:
-    """Draw both, with a row for each class.
+    """Draw the confusion matrix and the IoU, with a row for each class.
 
     Args:
         path: see :func:`icpc_d2.visualization.figure.saved_figure`.

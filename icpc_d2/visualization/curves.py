@@ -13,7 +13,7 @@ MAX_BANDS = 3
 
 
 class Curve(NamedTuple):
-    """What evaluations of one training gave.
+    """The evaluations of one training.
 
     Attributes:
         iterations: ascending.
@@ -51,7 +51,7 @@ def draw_curves(path: str | Path, curves: Mapping[str, Sequence[Curve]], value_n
 
 
 def _together(group: Sequence[Curve]) -> tuple[list[int], np.ndarray]:
-    """The iterations that all curves have, and their values (curves, iterations)."""
+    """Return the iterations that all curves have, and their values (curves, iterations)."""
     found = [dict(zip(curve.iterations, curve.values, strict=True)) for curve in group]
     shared = sorted(set.intersection(*(set(values) for values in found)))
     return shared, np.array([[values[iteration] for iteration in shared] for values in found])

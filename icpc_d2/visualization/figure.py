@@ -1,10 +1,11 @@
-"""What all plots share: kinds of files, type, and styles that people of any colour vision can tell apart."""
+"""Common ground of all plots: kinds of files, type, and styles that people of any colour vision can tell apart."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -48,7 +49,7 @@ def check_path(path: str | Path) -> Path:
 
 @contextmanager
 def saved_figure(path: str | Path, width: float, height: float) -> Iterator[Figure]:
-    """Give an empty figure, and write it when it is drawn.
+    """Yield an empty figure, and write it when it is drawn.
 
     Args:
         path: the file, whose folder is made; its ending says which kind.
@@ -67,17 +68,41 @@ def saved_figure(path: str | Path, width: float, height: float) -> Iterator[Figu
 
 
 def group_style(index: int) -> tuple[str, str]:
-    """Colour and marker of the group of points number `index`; no two of the first 42 are the same."""
+    """Return colour and marker of the group of points number `index`; no two of the first 42 are the same."""
     return COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
 
 
 def line_style(index: int) -> tuple[str, str, str]:
-    """Colour, marker and dashes of the line number `index`; no two of the first 84 are the same."""
+    """Return colour, marker and dashes of the line number `index`; no two of the first 84 are the same."""
     return (*group_style(index), LINES[index % len(LINES)])
 
 
-def picture_axes(axes: Axes) -> None:
-    """Take ticks and frame away from axes that show a picture."""
+@contextmanager
+def saved_rows(
+    path: str | Path, images: Sequence[np.ndarray], titles: Sequence[str], panel: float, margin: tuple[float, float]
+) -> Iterator[np.ndarray]:
+    """Yield axes in rows of equal panels, as :func:`saved_figure`; a row is as high as its image needs.
+
+    Args:
+        images: (H, W, 3), one for each row, whose first axes show it.
+        titles: above the axes of the first row.
+        panel: width of a panel in inches.
+        margin: more width and height for what stands around the panels.
+    """
+    heights = [panel * image.shape[0] / image.shape[1] for image in images]
+    with saved_figure(path, panel * len(titles) + margin[0], sum(heights) + margin[1]) as figure:
+        axes = figure.subplots(len(images), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights})
+        for row, image in zip(axes, images, strict=True):
+            row[0].imshow(image)
+        for first, title in zip(axes[0], titles, strict=True):
+            first.set_title(title)
+        for one in axes.flat:
+            clear_axes(one)
+        yield axes
+
+
+def clear_axes(axes: Axes) -> None:
+    """Take ticks and frame away from axes."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

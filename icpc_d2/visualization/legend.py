@@ -46,7 +46,7 @@ def draw_legend(palette: Palette, classes: list[int], width: int, scale: float =
 
 
 def _fit(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """The text, shortened with an ellipsis if it is wider than `width` pixels."""
+    """Return the text, shortened with an ellipsis if it is wider than `width` pixels."""
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}…") > width:
@@ -56,5 +56,5 @@ def _fit(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
 
 @cache
 def get_font(name: str, scale: float = 1.0) -> ImageFont.FreeTypeFont:
-    """A font that matplotlib ships, so that pictures look the same on every machine."""
+    """Load a font that matplotlib ships, so that images look the same on every machine."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, round(FONT_SIZE * scale))

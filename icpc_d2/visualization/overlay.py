@@ -1,4 +1,4 @@
-"""A label map laid over its picture."""
+"""A label map laid over its image."""
 
 import numpy as np
 from PIL import Image
@@ -6,7 +6,7 @@ from PIL import Image
 from icpc_d2.visualization.palette import Palette
 from icpc_d2.visualization.sheet import draw_sheet
 
-# Long side, in pixels, up to which text has its normal size; on larger pictures it grows with them.
+# Long side, in pixels, up to which text has its normal size; on larger images it grows with them.
 NORMAL_SIDE = 900
 MIN_SIDE = 400
 
@@ -18,7 +18,7 @@ def blend(image: np.ndarray, labels: np.ndarray, palette: Palette, alpha: float 
         image: (H, W, 3) uint8, RGB.
         labels: (H, W) integers.
         palette: names and colours of the classes.
-        alpha: 0 is the picture alone, 1 the painted label map.
+        alpha: 0 is the image alone, 1 the painted label map.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -34,7 +34,7 @@ def blend(image: np.ndarray, labels: np.ndarray, palette: Palette, alpha: float 
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, palette: Palette, alpha: float = 0.5) -> np.ndarray:
-    """Draw :func:`blend` above a legend of the classes in it; arguments as there. Small pictures are enlarged.
+    """Draw :func:`blend` above a legend of the classes in it; arguments as there. Small images are enlarged.
 
     Returns:
         (H', W', 3) uint8, RGB.
@@ -52,7 +52,7 @@ def overlay(image: np.ndarray, labels: np.ndarray, palette: Palette, alpha: floa
 
 
 def _borders(labels: np.ndarray) -> np.ndarray:
-    """Where a pixel's neighbour at the right or below is of another class, on both sides; (H, W) bool."""
+    """Find where a pixel's neighbour at the right or below is of another class, on both sides; (H, W) bool."""
     borders = np.zeros(labels.shape, bool)
     for axis in (0, 1):
         differ = np.diff(labels, axis=axis) != 0

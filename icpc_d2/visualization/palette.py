@@ -1,4 +1,4 @@
-"""Colours and names of classes, and label maps painted with them."""
+"""Names and colours of classes, and label maps painted with them."""
 
 import colorsys
 from collections.abc import Sequence
@@ -15,13 +15,7 @@ SPARE_COLORS = 4
 
 
 class Palette:
-    """Names and colours of K classes, and of what is ignored.
-
-    Attributes:
-        names: the class names.
-        colors: (K, 3) uint8, RGB.
-        ignore_label: label value that is ignored.
-    """
+    """Names and colours of K classes, (K, 3) uint8 RGB, and the label value that is ignored."""
 
     def __init__(
         self, names: Sequence[str], colors: Sequence[Sequence[int]] | None = None, ignore_label: int = 255
@@ -43,12 +37,12 @@ class Palette:
 
     @classmethod
     def from_metadata(cls, metadata: Metadata) -> "Palette":
-        """The classes of a data set, by the names that prompts say."""
+        """Take the classes of a data set, by the names that prompts say."""
         names = metadata.get("prompt_classes") or metadata.stuff_classes
         return cls(names, metadata.get("stuff_colors"), metadata.get("ignore_label", 255))
 
     def renamed(self, names: Sequence[str]) -> "Palette":
-        """A palette of other classes, in which names that were there keep their colours."""
+        """Return a palette of other classes, in which names that were there keep their colours."""
         known = dict(zip(self.names, self.colors, strict=True))
         taken = [known[name] for name in names if name in known]
         spare = iter(_unlike(distinct_colors(SPARE_COLORS * (len(names) + 1)), taken))
@@ -68,7 +62,7 @@ class Palette:
         return np.where(known[..., None], self.colors[np.where(known, labels, 0)], hatch(*labels.shape))
 
     def present(self, *label_maps: np.ndarray) -> list[int]:
-        """Classes in the label maps, the largest area first; -1 stands for ignored pixels and comes last."""
+        """Return the classes in the label maps, the largest area first; -1 stands for ignored pixels and comes last."""
         known = [self._known(labels) for labels in label_maps]
         counts = sum(
             np.bincount(labels[mask].astype(np.int64), minlength=len(self.names))
@@ -83,7 +77,7 @@ class Palette:
 
 
 def _unlike(colors: np.ndarray, taken: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The colours, those first that are far from the ones that are taken."""
+    """Return the colours, those first that are far from the ones that are taken."""
     if not taken:
         return list(colors)
     distances = np.abs(colors[:, None].astype(int) - np.array(taken, int)[None]).sum(axis=2).min(axis=1)
@@ -91,14 +85,14 @@ def _unlike(colors: np.ndarray, taken: Sequence[np.ndarray]) -> list[np.ndarray]
 
 
 def hatch(height: int, width: int) -> np.ndarray:
-    """Grey diagonal lines on black, (H, W, 3) uint8: the look of what is ignored."""
+    """Draw grey diagonal lines on black, (H, W, 3) uint8: the look of what is ignored."""
     rows, columns = np.ogrid[:height, :width]
     line = (rows + columns) % _HATCH_PERIOD < 2
     return np.where(line[..., None], _HATCH[1], _HATCH[0])
 
 
 def distinct_colors(count: int) -> np.ndarray:
-    """`count` colours, (count, 3) uint8, neighbours far apart in hue, the same in every run."""
+    """Return `count` colours, (count, 3) uint8, neighbours far apart in hue, the same in every run."""
     golden_ratio = 0.618033988749895
     levels = ((0.65, 0.95), (0.9, 0.7), (0.45, 0.8), (0.8, 0.5))  # saturation, value
     colors = [colorsys.hsv_to_rgb(i * golden_ratio % 1.0, *levels[i % len(levels)]) for i in range(count)]

@@ -9,7 +9,7 @@ from icpc_d2.visualization.figure import FAINT, INK, saved_figure
 
 
 def draw_prompt_words(path: str | Path, words: Sequence[Sequence[tuple[str, float]]]) -> None:
-    """Draw a row for each vector.
+    """Draw a row of words for each vector.
 
     Args:
         path: see :func:`icpc_d2.visualization.figure.saved_figure`.

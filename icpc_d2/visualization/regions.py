@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 
-from icpc_d2.visualization.figure import FAINT, picture_axes, saved_figure
+from icpc_d2.visualization.figure import FAINT, saved_rows
 
 # Perceptually uniform, and read alike by people of any colour vision.
 COLOR_MAP = "cividis"
@@ -35,7 +35,7 @@ class Regions(NamedTuple):
 
 
 def draw_regions(path: str | Path, rows: Sequence[Regions], names: Sequence[str], score_name: str) -> None:
-    """Draw the picture and the score map of each class, all on one scale; outlines are the labels'.
+    """Draw the image and the score map of each class, all on one scale; outlines are the labels'.
 
     Args:
         path: see :func:`icpc_d2.visualization.figure.saved_figure`.
@@ -43,21 +43,13 @@ def draw_regions(path: str | Path, rows: Sequence[Regions], names: Sequence[str]
         score_name: of the colour bar.
     """
     low, high = np.percentile(np.concatenate([row.maps.ravel() for row in rows]), PERCENTILES)
-    heights = [PANEL_WIDTH * row.image.shape[0] / row.image.shape[1] for row in rows]
-    width = PANEL_WIDTH * (1 + len(names)) + 0.9
-    with saved_figure(path, width, sum(heights) + 0.35) as figure:
-        axes = figure.subplots(len(rows), 1 + len(names), squeeze=False, gridspec_kw={"height_ratios": heights})
+    with saved_rows(path, [row.image for row in rows], ("image", *names), PANEL_WIDTH, (0.9, 0.35)) as axes:
         for panels, row in zip(axes, rows, strict=True):
-            panels[0].imshow(row.image)
             panels[0].set_ylabel(row.title)
             for index, panel in enumerate(panels[1:]):
                 mask = None if row.masks is None else row.masks[index]
                 heat = _draw_map(panel, row.maps[index], mask, (low, high))
-            for panel in panels:
-                picture_axes(panel)
-        for panel, title in zip(axes[0], ("image", *names), strict=True):
-            panel.set_title(title)
-        bar = figure.colorbar(heat, ax=axes, label=score_name, shrink=0.8, aspect=30)
+        bar = heat.figure.colorbar(heat, ax=axes, label=score_name, shrink=0.8, aspect=30)
         bar.outline.set_edgecolor(FAINT)
 
 
@@ -68,5 +60,5 @@ def _draw_map(axes: Axes, scores: np.ndarray, mask: np.ndarray | None, limits: t
         axes.contour(mask, levels=[0.5], colors="white", linewidths=1.0, path_effects=halo)
     elif mask is not None:
         box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5, "alpha": 0.8}
-        axes.text(0.5, 0.04, "not in this picture", ha="center", fontsize=7, transform=axes.transAxes, bbox=box)
+        axes.text(0.5, 0.04, "not in this image", ha="center", fontsize=7, transform=axes.transAxes, bbox=box)
     return heat

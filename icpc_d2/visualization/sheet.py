@@ -1,4 +1,4 @@
-"""Pictures and label maps side by side, above a legend of the classes in them."""
+"""Images and label maps side by side, above a legend of the classes in them."""
 
 from collections.abc import Mapping
 
@@ -8,13 +8,36 @@ from PIL import Image, ImageDraw
 from icpc_d2.visualization.legend import BACKGROUND, FRAME, INK, draw_legend, get_font
 from icpc_d2.visualization.palette import Palette
 
-# Sizes in pixels, at scale 1. Small pictures are enlarged and large ones reduced: the text keeps its proportion.
+# Sizes in pixels, at scale 1. Small images are enlarged and large ones reduced: the text keeps its proportion.
 LONG_SIDE = (400, 640)
-# Room for the title of a panel, and for the legend, where the picture is narrow.
+# Room for the title of a panel, and for the legend, where the image is narrow.
 MIN_COLUMN = 160
 MARGIN = 20
 GAP = 12
 TITLE_HEIGHT = 30
+
+
+def comparison(
+    image: np.ndarray,
+    label: np.ndarray,
+    prediction: np.ndarray,
+    palette: Palette,
+    alignment: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draw image | label | prediction, and beside them what the alignment alone predicts, if that is given.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        label, prediction, alignment: (H, W) integers.
+        palette: names and colours of the classes.
+
+    Returns:
+        (H', W', 3) uint8, RGB.
+    """
+    labels = {"label": label, "prediction": prediction}
+    if alignment is not None:
+        labels["alignment A"] = alignment
+    return draw_sheet({"image": image, **labels}, palette, palette.present(*labels.values()))
 
 
 def draw_sheet(
@@ -27,7 +50,7 @@ def draw_sheet(
     """Draw panels of one size from left to right, each with its title, and a legend below.
 
     Args:
-        panels: title -> (H, W, 3) uint8 RGB picture, or (H, W) integer label map, which the palette paints. Without
+        panels: title -> (H, W, 3) uint8 RGB image, or (H, W) integer label map, which the palette paints. Without
             any title there is no room for one.
         palette: names and colours of the classes.
         classes: those of the legend, see :func:`icpc_d2.visualization.legend.draw_legend`.
@@ -56,7 +79,7 @@ def draw_sheet(
 
 
 def _panel_size(height: int, width: int, long_side: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of a panel for a picture of this size."""
+    """Return (width, height) of a panel for an image of this size."""
     longest = max(height, width)
     scale = min(max(longest, long_side[0]), long_side[1]) / longest
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icpc_d2.visualization.figure import group_style, picture_axes, saved_figure
+from icpc_d2.visualization.figure import clear_axes, group_style, saved_figure
 
 PANEL = 3.4
 MAX_PERPLEXITY = 30.0
 
 
 class EmbeddedSet(NamedTuple):
-    """What a model makes of some images.
+    """A model's embeddings of some images and of the class names.
 
     Attributes:
         title: of the panel.
@@ -70,5 +70,5 @@ def draw_tsne(path: str | Path, sets: Sequence[EmbeddedSet], names: Sequence[str
                     *points.T, s=26, color=color, marker=marker, edgecolors="white", linewidths=0.5, label=name
                 )
             panel.set_title(embedded.title)
-            picture_axes(panel)
+            clear_axes(panel)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", markerscale=1.2)

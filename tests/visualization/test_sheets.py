@@ -34,8 +34,8 @@ def test_specks_and_unknown_ids_get_no_name() -> None:
 
 @pytest.mark.parametrize("with_label", [True, False])
 def test_segmentations_name_what_is_in_them(tmp_path: Path, drawn: list[Figure], with_label: bool) -> None:
-    picture = Segmented(IMAGE, LABELS, 1 - LABELS.clip(max=1) if with_label else None)
-    draw_segmentations(tmp_path / "overlay.png", [picture, picture], PALETTE)
+    segmented = Segmented(IMAGE, LABELS, 1 - LABELS.clip(max=1) if with_label else None)
+    draw_segmentations(tmp_path / "overlay.png", [segmented, segmented], PALETTE)
     panels = drawn[0].axes
     assert len(panels) == (6 if with_label else 4)
     assert [panel.get_title() for panel in panels[:2]] == ["image", "label" if with_label else "prediction"]
@@ -65,7 +65,7 @@ def test_regions_share_one_scale_and_outline_the_truth(tmp_path: Path, drawn: li
     assert {image.get_cmap().name for image in heat} == {COLOR_MAP}
     np.testing.assert_array_equal(heat[2].get_array(), maps[0] / 2)
     assert len(drawn[0].axes[1].collections) == 1, "the outline"
-    assert texts(drawn[0]).count("not in this picture") == 2
+    assert texts(drawn[0]).count("not in this image") == 2
     assert {"a", "b", "sky", "road", "score"} <= set(texts(drawn[0]))
     assert_legible(drawn[0])
 
