@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from operator import attrgetter
+from pathlib import Path
 from reprlib import repr  # shortens
 from typing import Any
 
@@ -12,10 +13,30 @@ from detectron2.config import CfgNode, get_cfg
 from icpc_d2.config.keys import add_icpc_config
 
 MAX_KEYS = 10_000  # Detectron2 has some 400
+_PACKAGE = Path(__file__).parents[1]
+# The config files: installed with the package, or beside it in a clone.
+_FOLDERS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
 
 
 class ConfigError(ValueError):
     """A config that asks for what cannot be; the message names the key, what was found and what was wanted."""
+
+
+def get_config_file(name: str) -> str:
+    """Return the path of a config of this project, for ``cfg.merge_from_file``.
+
+    Args:
+        name: its path below ``configs/``, such as "ade20k/icpc_R50.yaml".
+
+    Raises:
+        FileNotFoundError: with the names that there are.
+    """
+    for folder in _FOLDERS:
+        if (folder / name).is_file():
+            return str(folder / name)
+    known = sorted(path.relative_to(folder).as_posix() for folder in _FOLDERS for path in folder.rglob("*.yaml"))
+    runnable = [path for path in known if not path.startswith("common/")]
+    raise FileNotFoundError(f"there is no config '{name}'; wanted is one of: {', '.join(runnable)}")
 
 
 def load_config(

@@ -16,7 +16,7 @@ from icpc_d2.engine.hooks.seeding import resolve_seed
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import write_start
 from icpc_d2.engine.setup_checks import check_datasets, check_ranges, check_weights
-from icpc_d2.evaluation.build import build_shared_classes
+from icpc_d2.evaluation.evaluators import build_shared_classes
 from icpc_d2.modeling.class_names import get_class_names
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -65,24 +65,21 @@ def check_datasets(cfg: CfgNode, is_train: bool) -> None:
         ConfigError: one is unknown or empty.
         FileNotFoundError: a folder is missing; says which command makes it.
     """
-    names = {"DATASETS.TRAIN": cfg.DATASETS.TRAIN, "DATASETS.TEST": cfg.DATASETS.TEST}
     if is_train and not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN is empty, wanted the name of a data set to train on.")
-    register_folders(name for group in names.values() for name in group)
+    register_folders([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
     known = DatasetCatalog.list()
-    for key, group in names.items():
-        for name in group:
-            if name not in known:
-                raise ConfigError(f"{key}: there is no data set '{name}'.{nearest(name, known)}")
+    for key, name in [(f"DATASETS.{split}", name) for split in ("TRAIN", "TEST") for name in cfg.DATASETS[split]]:
+        if name not in known:
+            raise ConfigError(f"{key}: there is no data set '{name}'.{nearest(name, known)}")
         if is_train or key == "DATASETS.TEST":
-            _check_not_empty(key, group)
+            _check_not_empty(key, name)
 
 
-def _check_not_empty(key: str, names: Iterable[str]) -> None:
-    for name in names:
-        try:
-            found = DatasetCatalog.get(name)
-        except AssertionError as error:  # Detectron2 raises it for an empty folder
-            raise ConfigError(f"{key}: the data set '{name}' cannot be used: {error}") from error
-        if not found:
-            raise ConfigError(f"{key}: the data set '{name}' has no image with a label map of the same name.")
+def _check_not_empty(key: str, name: str) -> None:
+    try:
+        found = DatasetCatalog.get(name)
+    except AssertionError as error:  # Detectron2 raises it for an empty folder
+        raise ConfigError(f"{key}: the data set '{name}' cannot be used: {error}") from error
+    if not found:
+        raise ConfigError(f"{key}: the data set '{name}' has no image with a label map of the same name.")

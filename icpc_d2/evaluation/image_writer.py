@@ -1,17 +1,18 @@
 """Images of a model's predictions, drawn while it is evaluated."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
+import numpy as np
+from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.file_io import PathManager
 from PIL import Image
 
 from icpc_d2.data.reading import read_image, read_label
 from icpc_d2.data.shared_class_list import SharedClasses
-from icpc_d2.evaluation.outputs import label_map
+from icpc_d2.evaluation.label_maps import label_map
 from icpc_d2.visualization import Palette, comparison
 
 
@@ -31,35 +32,38 @@ class ImageWriter(DatasetEvaluator):
             num_images: how many, spread evenly over the data set.
             shared: the classes that the data set shares with a model of other classes; the model's others are hatched.
         """
-        metadata = MetadataCatalog.get(dataset_name)
-        self._palette = Palette.from_metadata(metadata)
-        self._label_colors = metadata.get("label_colors")
+        self._metadata = MetadataCatalog.get(dataset_name)
         self._output_dir = output_dir
         self._to_dataset = None if shared is None else shared.to_dataset
-        self._labels = {
-            sample["file_name"]: sample["sem_seg_file_name"]
-            for sample in spread(DatasetCatalog.get(dataset_name), num_images)
-        }
+        samples = spread(DatasetCatalog.get(dataset_name), num_images)
+        self._samples = {sample["file_name"]: sample for sample in samples}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Draw those of the batch that were chosen; `outputs` as for ``SemSegEvaluator``."""
         for sample, output in zip(inputs, outputs, strict=True):
             file_name = sample["file_name"]
-            if file_name not in self._labels:
+            if file_name not in self._samples:
                 continue
             prediction = label_map(output).cpu().numpy()
             if self._to_dataset is not None:
                 prediction = self._to_dataset[prediction]
-            drawn = comparison(
-                read_image(file_name),
-                read_label(self._labels[file_name], colors=self._label_colors),
-                prediction,
-                self._palette,
-            )
+            drawn = draw_sample(self._samples[file_name], prediction, self._metadata)
             PathManager.mkdirs(self._output_dir)
-            stem = os.path.splitext(os.path.basename(file_name))[0]
-            with PathManager.open(os.path.join(self._output_dir, f"{stem}.png"), "wb") as file:
+            with PathManager.open(f"{self._output_dir}/{Path(file_name).stem}.png", "wb") as file:
                 Image.fromarray(drawn).save(file, format="PNG")
+
+
+def draw_sample(
+    sample: Mapping[str, str], prediction: np.ndarray, metadata: Metadata, alignment: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw image | label | prediction of a data set's sample, (H', W', 3) uint8, RGB; and A's label map if given.
+
+    Args:
+        sample: has "file_name" and "sem_seg_file_name".
+        prediction, alignment: label maps (H, W) of the image.
+    """
+    label = read_label(sample["sem_seg_file_name"], colors=metadata.get("label_colors"))
+    return comparison(read_image(sample["file_name"]), label, prediction, Palette.from_metadata(metadata), alignment)
 
 
 def spread(items: Sequence[Any], count: int) -> list[Any]:

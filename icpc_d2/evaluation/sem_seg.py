@@ -11,7 +11,7 @@ from detectron2.data import MetadataCatalog
 from numpy.typing import DTypeLike
 
 from icpc_d2.data.reading import read_label
-from icpc_d2.evaluation.outputs import label_map
+from icpc_d2.evaluation.label_maps import label_map
 from icpc_d2.modeling.labels import IGNORE_16_BIT
 
 
@@ -31,6 +31,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         super().__init__(dataset_name, output_dir=predictions_dir, sem_seg_loading_fn=self.read_label)
         # Number of classes in the labels, and in the model's output.
         self._label_classes = self._model_classes = self._num_classes
+        self._candidates: Sequence[int] | None = None  # that a prediction is chosen from; None: all
         self._label_colors = MetadataCatalog.get(dataset_name).get("label_colors")
         self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
         # Detectron2 logs all figures as one line of Python; `results_table` formats them for people.
@@ -62,7 +63,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
 
         Args:
             inputs: samples with "file_name".
-            outputs: each with "labels", "prediction" or "sem_seg", see :func:`icpc_d2.evaluation.outputs.label_map`;
+            outputs: each with "labels", "prediction" or "sem_seg", see :func:`icpc_d2.evaluation.label_maps.label_map`;
                 as large as the label.
 
         Raises:
@@ -102,16 +103,12 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
 
     def _predict(self, output: dict[str, Any]) -> np.ndarray:
         """Return the label map (H, W), int64, of the classes that are counted."""
-        return self._choose(output)
-
-    def _choose(self, output: dict[str, Any], candidates: Sequence[int] | None = None) -> np.ndarray:
-        """Return the label map (H, W), int64, of the model's classes, checked."""
         scores = output.get("sem_seg")
         if scores is not None and scores.ndim == 3 and len(scores) != self._model_classes:
             raise ValueError(
                 f"The model predicts {len(scores)} classes, '{self._dataset_name}' has {self._model_classes}."
             )
-        labels = label_map(output, candidates).to(self._cpu_device).numpy()
+        labels = label_map(output, self._candidates).to(self._cpu_device).numpy()
         if labels.size and not 0 <= labels.min() <= labels.max() < self._model_classes:
             raise ValueError(
                 f"Predicted labels are {labels.min()}..{labels.max()}, wanted 0..{self._model_classes - 1}."

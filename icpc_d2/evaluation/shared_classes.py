@@ -52,4 +52,4 @@ class SharedClassesEvaluator(SemSegEvaluator):
         return OrderedDict({self._task: figures})
 
     def _predict(self, output: dict[str, Any]) -> np.ndarray:
-        return self._of_model[self._choose(output, self._candidates)]
+        return self._of_model[super()._predict(output)]

@@ -1,10 +1,8 @@
 """Images of a model's predictions, in TensorBoard, while it is trained."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -13,10 +11,8 @@ from detectron2.evaluation import inference_context
 from torch import nn
 
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
-from icpc_d2.data.reading import read_image, read_label
-from icpc_d2.evaluation.image_writer import spread
+from icpc_d2.evaluation.image_writer import draw_sample, spread
 from icpc_d2.modeling.open_vocabulary import predict_open
-from icpc_d2.visualization import Palette, comparison
 
 NUM_IMAGES = 4
 
@@ -52,15 +48,11 @@ class ValidationImages(HookBase):
             self._draw()
 
     def _draw(self) -> None:
+        metadata = MetadataCatalog.get(self.dataset)
         with inference_context(self.model), torch.no_grad():
             for index, sample in enumerate(self._samples):
-                self.trainer.storage.put_image(f"validation/{index}", self._panels(sample).transpose(2, 0, 1))
-
-    def _panels(self, sample: Mapping[str, str]) -> np.ndarray:
-        metadata = MetadataCatalog.get(self.dataset)
-        label = read_label(sample["sem_seg_file_name"], colors=metadata.get("label_colors"))
-        inputs = self._mapper({"file_name": sample["file_name"]})
-        (found,) = predict_open(self.model, [inputs], "decoder")
-        prediction, alignment = (logits and logits.labels().cpu().numpy() for logits in found)
-        image = read_image(sample["file_name"])
-        return comparison(image, label, prediction, Palette.from_metadata(metadata), alignment)
+                inputs = self._mapper({"file_name": sample["file_name"]})
+                (output,) = predict_open(self.model, [inputs], "decoder")
+                prediction, alignment = (logits and logits.labels().cpu().numpy() for logits in output)
+                drawn = draw_sample(sample, prediction, metadata, alignment)
+                self.trainer.storage.put_image(f"validation/{index}", drawn.transpose(2, 0, 1))
