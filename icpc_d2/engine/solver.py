@@ -72,14 +72,9 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
 
 
 class PolySchedule(PolynomialDecayParamScheduler):
-    """Multiplier ``(1 - end) * (1 - where) ** power + end`` for ``where`` in [0, 1], the share of training done."""
+    """The multiplier ``(1 - end_value) * (1 - where) ** power + end_value``, of the share `where` of training done."""
 
     def __init__(self, power: float, end_value: float) -> None:
-        """
-        Args:
-            power: exponent of the decay.
-            end_value: multiplier at the end, in [0, 1].
-        """
         super().__init__(1.0 - end_value, power)
         self._end_value = end_value
 

@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,41 +24,32 @@ ALPHA = 0.5
 LEGEND_WIDTH = 640
 
 
+@dataclass(eq=False, repr=False)
 class Prediction:
     """Labels, probabilities and alignment of an image of H x W pixels, by class name.
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
         labels: (H, W) int64, indices into `classes`.
-        classes: the K names.
+        palette: of the K classes.
         predict_from: "decoder" or "alignment", the source of labels and probabilities.
+        logits: of the classes, on the CPU.
+        alignment: likewise A / temperature; None if the model has none.
         seconds: of each stage, by its name.
     """
 
-    def __init__(
-        self,
-        image: np.ndarray,
-        labels: np.ndarray,
-        palette: Palette,
-        predict_from: str,
-        logits: LazyLogits,
-        alignment: LazyLogits | None,
-        seconds: Mapping[str, float] | None = None,
-    ) -> None:
-        """
-        Args:
-            palette: of the classes.
-            logits: of the classes, on the CPU.
-            alignment: likewise A / temperature; None if the model has none.
-        """
-        self.image = image
-        self.labels = labels
-        self.classes = palette.names
-        self.predict_from = predict_from
-        self.seconds = dict(seconds or {})
-        self._palette = palette
-        self._logits = logits
-        self._alignment = alignment
+    image: np.ndarray
+    labels: np.ndarray
+    palette: Palette
+    predict_from: str
+    logits: LazyLogits
+    alignment: LazyLogits | None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> list[str]:
+        """The K names."""
+        return self.palette.names
 
     def probability(self, name: str) -> np.ndarray:
         """Return one class's softmax over the classes at each pixel, (H, W) float32 in [0, 1].
@@ -65,7 +57,7 @@ class Prediction:
         Raises:
             ValueError: there is no such class.
         """
-        return self._softmax(self._logits, self._normalizer, name)
+        return self._softmax(self.logits, self._normalizer, name)
 
     def regions(self, name: str) -> np.ndarray:
         """Return how far each pixel's alignment A speaks for a class and not for another, (H, W) float32 in [0, 1].
@@ -76,7 +68,9 @@ class Prediction:
         Raises:
             ValueError: there is no such class, or the model compares no text with images.
         """
-        return self._softmax(self._aligned(), self._alignment_normalizer, name)
+        if self.alignment is None:
+            raise ValueError("this model compares no text with images, so it has no alignment; ICPC and DenseCLIP do.")
+        return self._softmax(self.alignment, self._alignment_normalizer, name)
 
     def overlay(self, alpha: float = ALPHA, legend: bool = True) -> np.ndarray:
         """Tint the image with the colours of its classes.
@@ -89,16 +83,16 @@ class Prediction:
             (H', W', 3) uint8, RGB.
         """
         draw = overlay if legend else blend
-        return draw(self.image, self.labels, self._palette, alpha)
+        return draw(self.image, self.labels, self.palette, alpha)
 
     def color(self) -> np.ndarray:
         """Paint the label map in the colours of the classes, (H, W, 3) uint8, RGB."""
-        return self._palette.paint(self.labels)
+        return self.palette.paint(self.labels)
 
     def side_by_side(self) -> np.ndarray:
         """Draw image and label map side by side with a legend, (H', W', 3) uint8, RGB."""
         panels = {"image": self.image, f"prediction ({self.predict_from})": self.labels}
-        return draw_sheet(panels, self._palette, self._palette.present(self.labels))
+        return draw_sheet(panels, self.palette, self.palette.present(self.labels))
 
     def summary(self) -> dict[str, Any]:
         """List the classes by falling area, each with its share and the boxes of its connected regions.
@@ -106,7 +100,7 @@ class Prediction:
         Lengths are in pixels, boxes [left, top, width, height]; see :func:`connected_regions`.
         """
         height, width = self.labels.shape
-        found = connected_regions(self.labels, self._palette.present(self.labels))
+        found = connected_regions(self.labels, self.palette.present(self.labels))
         return {
             "width": width,
             "height": height,
@@ -135,32 +129,27 @@ class Prediction:
             if kind == "json":
                 temporary.write_text(json.dumps(self.summary(), indent=1) + "\n", encoding="utf-8")
             else:
-                Image.fromarray(self._render(kind, alpha)).save(temporary)
+                Image.fromarray(self._draw(kind, alpha)).save(temporary)
 
     def save_legend(self, path: Path, classes: list[int]) -> None:
         """Draw the names and colours of some classes, by their indices, into a file."""
         with atomically(path) as temporary:
-            draw_legend(self._palette, classes, LEGEND_WIDTH).save(temporary)
+            draw_legend(self.palette, classes, LEGEND_WIDTH).save(temporary)
 
-    def _render(self, kind: str, alpha: float) -> np.ndarray:
+    def _draw(self, kind: str, alpha: float) -> np.ndarray:
         if kind == "label":
             return self.labels.astype(np.uint8 if len(self.classes) <= 256 else np.uint16)
         if kind == "overlay":
             return self.overlay(alpha)
         return self.color() if kind == "color" else self.side_by_side()
 
-    def _aligned(self) -> LazyLogits:
-        if self._alignment is None:
-            raise ValueError("this model compares no text with images, so it has no alignment; ICPC and DenseCLIP do.")
-        return self._alignment
-
     @cached_property
     def _normalizer(self) -> Tensor:
-        return self._logits.log_sum_exp()
+        return self.logits.log_sum_exp()
 
     @cached_property
     def _alignment_normalizer(self) -> Tensor:
-        return self._normalizer if self._alignment is self._logits else self._aligned().log_sum_exp()
+        return self._normalizer if self.alignment is self.logits else self.alignment.log_sum_exp()
 
     def _softmax(self, logits: LazyLogits, normalizer: Tensor, name: str) -> np.ndarray:
         index = self._index(name)

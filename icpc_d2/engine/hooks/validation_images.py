@@ -37,7 +37,7 @@ class ValidationImages(HookBase):
         self._mapper = SemSegDatasetMapper(self.cfg, False)
 
     def after_step(self) -> None:
-        """Draw, when Detectron2's EvalHook has evaluated."""
+        """Draw when Detectron2's EvalHook has evaluated."""
         following, period = self.trainer.iter + 1, self.cfg.TEST.EVAL_PERIOD
         if period > 0 and following % period == 0 and following != self.trainer.max_iter:
             self._draw()
