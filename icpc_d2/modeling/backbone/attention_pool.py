@@ -32,7 +32,7 @@ class AttentionPool(nn.Module):
             nn.init.zeros_(projection.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, channels, h, w) -> global embedding (B, C), dense embedding (B, C, h, w)."""
+        """Map (B, channels, h, w) to the global embedding (B, C) and the dense embedding (B, C, h, w)."""
         height, width = x.shape[-2:]
         tokens = x.flatten(2).transpose(1, 2)
         tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)

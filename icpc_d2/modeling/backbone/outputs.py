@@ -1,4 +1,4 @@
-"""What the three image encoders have in common: their outputs."""
+"""The outputs that the three image encoders have in common."""
 
 from collections.abc import Mapping, Sequence
 

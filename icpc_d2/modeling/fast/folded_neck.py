@@ -4,7 +4,7 @@
 `icpc_d2.modeling.fast.folding`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -12,48 +12,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icpc_d2.modeling.fast.cache import WeightCache
-from icpc_d2.modeling.fast.folding import Chain, Kernel, Plan, UpSteps, fold, make_plan
+from icpc_d2.modeling.fast.folding import Chain, Kernel, count_folded, count_plain, expand, fold
 from icpc_d2.modeling.fast.lazy_alignment import ScoreMaps
 from icpc_d2.modeling.neck import AlignedFPN, JoinedMaps, Lateral
 
 
 class LateralInput(NamedTuple):
-    """The two halves of a joined map: a feature map, and chains of up-sampling steps that sum to the score map."""
+    """The two halves of a joined map, the score map perhaps not computed yet."""
 
     feature: Tensor  # (B, channels, h, w)
     scores: ScoreMaps
-    chains: Sequence[Chain] = ()
-    splits: Sequence[int] = ()
+    level: str
 
 
-class PlannedMaps(JoinedMaps):
-    """Joins nothing, but plans how the scores reach the laterals with the fewest multiply-adds."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.out_channels = 0  # of the laterals, set by `FoldedFPN`
-        self._plans: dict[tuple, Plan] = {}
+class UnjoinedMaps(JoinedMaps):
+    """Leaves features and scores for the laterals to join."""
 
     def forward(self, inputs: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]) -> dict[str, LateralInput]:
-        """Plan for features and scores by level; maps that the scores hold already serve as sources."""
+        """Return the two halves by level."""
         features, scores = inputs
         if not isinstance(scores, ScoreMaps):
             scores = ScoreMaps(scores, {})
-        positions = {level: features[level][:, 0].numel() for level in self._shapes}
-        terms = {level: pairs for level, pairs in scores.terms.items() if level not in scores.computed}
-        composing = torch.is_grad_enabled()
-        key = (*positions.values(), *terms, composing)
-        if key not in self._plans:
-            self._plans[key] = make_plan(
-                terms, positions, self.score_levels, self.num_classes, self.out_channels, composing
-            )
-        plan = self._plans[key]
-        for level in plan.materialized:
-            scores.compute(level)
-        return {
-            level: LateralInput(features[level], scores, plan.chains.get(level, ()), plan.splits.get(level, ()))
-            for level in self._shapes
-        }
+        return {level: LateralInput(features[level], scores, level) for level in self._shapes}
 
 
 class FoldedLateral(Lateral):
@@ -61,19 +41,20 @@ class FoldedLateral(Lateral):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._kernels: WeightCache[dict[tuple[str, UpSteps], Kernel]] = WeightCache()
+        self._kernels: WeightCache[dict[str, Kernel]] = WeightCache()
 
     def forward(self, x: LateralInput) -> Tensor:
-        """Convolve (B, channels, h, w) and scores to (B, O, h, w)."""
-        out = F.conv2d(x.feature, self.conv.weight[:, : self.channels], self.conv.bias)
-        weights = [self.conv.weight, *(p for chain in x.chains for step in chain.steps for p in step.conv.parameters())]
-        key = (tuple(x.chains), tuple(x.splits))
-        for (source, steps), kernel in self._kernels.get(weights, key, lambda: self._fold(x)).items():
-            out = kernel.add_to(out, x.scores.partial(source, steps))
-        plain = [chain for chain, split in zip(x.chains, x.splits, strict=True) if split == len(chain.steps)]
-        if plain:
-            total = sum(x.scores.partial(*chain) for chain in plain)
-            out = out + F.conv2d(total, self.conv.weight[:, self.channels :])
+        """Convolve (B, channels, h, w) and scores (B, K, h, w) to (B, O, h, w)."""
+        weight, scores = self.conv.weight, x.scores
+        out = F.conv2d(x.feature, weight[:, : self.channels], self.conv.bias)
+        chains = self._chains_to_fold(x)
+        if chains:
+            weights = [weight, *(p for chain in chains for step in chain.steps for p in step.conv.parameters())]
+            kernels = self._kernels.get(weights, tuple(chains), lambda: fold(weight[:, self.channels :, 0, 0], chains))
+            for source, kernel in kernels.items():
+                out = kernel.add_to(out, scores[source])
+        elif x.level in scores:
+            out = out + F.conv2d(scores[x.level], weight[:, self.channels :])
         return out if self.conv.norm is None else self.conv.norm(out)
 
     def train(self, mode: bool = True) -> "FoldedLateral":
@@ -81,27 +62,19 @@ class FoldedLateral(Lateral):
         self._kernels.clear()
         return super().train(mode)
 
-    def _fold(self, x: LateralInput) -> dict[tuple[str, UpSteps], Kernel]:
-        """Return the kernels to apply, by the source and the steps that run before; equal ones are summed."""
-        weight = self.conv.weight[:, self.channels :, 0, 0]
-        kernels: dict[tuple[str, UpSteps], Kernel] = {}
-        products: dict = {}
-        for (source, steps), split in zip(x.chains, x.splits, strict=True):
-            if split < len(steps):
-                kernel = fold(weight, steps[split:], products)
-                before = kernels.get((source, steps[:split]))
-                if before is not None:
-                    kernel = Kernel(kernel.weight + before.weight, kernel.bias + before.bias)
-                kernels[source, steps[:split]] = kernel
-        return kernels
+    def _chains_to_fold(self, x: LateralInput) -> list[Chain]:
+        """Return the chains that lead to the score map, if it does not exist and folding them costs less than it."""
+        sources, terms = x.scores.computed, x.scores.terms
+        if x.level in sources or x.level not in terms:
+            return []
+        chains = expand(x.level, terms, sources)
+        sizes = (x.feature[:, 0].numel(), self.conv.in_channels - self.channels, self.conv.out_channels)
+        folded = count_folded(chains, *sizes, composing=torch.is_grad_enabled())
+        return chains if folded < count_plain(x.level, terms, sources, *sizes) else []
 
 
 class FoldedFPN(AlignedFPN):
     """An FPN over features and score maps whose laterals fold the up-sampling of the scores."""
 
-    joined_maps = PlannedMaps
+    joined_maps = UnjoinedMaps
     lateral = FoldedLateral
-
-    def __init__(self, *args: Any, out_channels: int, **kwargs: Any) -> None:
-        super().__init__(*args, out_channels=out_channels, **kwargs)
-        self.bottom_up.out_channels = out_channels

@@ -1,18 +1,20 @@
-"""Chains of up-sampling convolutions followed by a 1x1 convolution, folded into one where that is cheaper.
+"""Up-sampling convolutions followed by a 1x1 convolution, folded into one where that is cheaper.
 
-Everything between the cosine maps and the FPN's lateral convolutions is linear (Eq. 8), so that the last steps of a
-chain can be multiplied into the lateral weights: the same result, without maps of K channels at high resolution.
+Everything between the cosine maps and the FPN's lateral convolutions is linear (Eq. 8), so that the up-sampling can be
+multiplied into the lateral weights: the same result, without maps of K channels at high resolution.
 
 Shapes: B images, K classes, O channels of the lateral convolution, k the factor that a kernel up-samples by.
 """
 
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+# The (level, up-sampling) pairs whose sum the map of a level is.
+Terms = Mapping[str, Sequence[tuple[str, Sequence[nn.ConvTranspose2d]]]]
 
 
 class UpStep(NamedTuple):
@@ -21,21 +23,18 @@ class UpStep(NamedTuple):
     conv: nn.ConvTranspose2d
     biased: bool = True
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Up-sample (B, K, h, w) to (B, K, 2h, 2w)."""
-        return F.conv_transpose2d(x, self.conv.weight, self.conv.bias if self.biased else None, stride=2)
-
-
-UpSteps = tuple[UpStep, ...]
-Convs = tuple[nn.ConvTranspose2d, ...]
-Terms = Mapping[str, Sequence[tuple[str, Sequence[nn.ConvTranspose2d]]]]
-
 
 class Chain(NamedTuple):
-    """UpSteps to run on the map of a level."""
+    """Steps that lead from the map of a level to a finer one."""
 
     source: str
-    steps: UpSteps
+    steps: tuple[UpStep, ...]
+
+    @property
+    def endings(self) -> list[tuple[nn.ConvTranspose2d, ...]]:
+        """The convolutions of the last step, of the last two, and so on."""
+        convs = tuple(step.conv for step in self.steps)
+        return [convs[index:] for index in reversed(range(len(convs)))]
 
 
 class Kernel(NamedTuple):
@@ -58,76 +57,8 @@ class Kernel(NamedTuple):
         return total.flatten(4, 5).flatten(2, 3)
 
 
-def fold(weight: Tensor, steps: UpSteps, products: dict[Convs, Tensor] | None = None) -> Kernel:
-    """Multiply the steps, the last one first, into a 1x1 convolution `weight` (O, K) that follows them.
-
-    Args:
-        products: weights of folded endings, kept here for other chains with the same ending.
-    """
-    products = {} if products is None else products
-    convs = tuple(step.conv for step in steps)
-    kernel = products.setdefault((), weight[:, :, None, None])
-    bias = weight.new_zeros(weight.shape[0], 1, 1)
-    for index in reversed(range(len(steps))):
-        # The bias of a step passes through what follows it, and repeats for each of the step's 2 x 2 outputs.
-        if steps[index].biased:
-            bias = bias + torch.einsum("ocpq,c->opq", kernel, convs[index].bias)
-        bias = bias.repeat(1, 2, 2)
-        if convs[index:] not in products:
-            product = torch.einsum("icuv,ocpq->oiupvq", convs[index].weight, kernel)
-            products[convs[index:]] = product.flatten(4, 5).flatten(2, 3)
-        kernel = products[convs[index:]]
-    return Kernel(kernel, bias)
-
-
-def count_chain_macs(
-    chains: Sequence[Chain],
-    splits: Sequence[int],
-    positions: dict[str, int],
-    channels: int,
-    out_channels: int,
-    composing: bool,
-) -> int:
-    """Count the multiply-adds of chains whose first `splits` steps run as they stand while the others are folded.
-
-    Args:
-        positions: B * h * w of each source.
-        channels: K.
-        out_channels: O.
-        composing: whether folding itself counts; it does not where kernels are kept.
-    """
-    applied, folded, products = {}, {}, {}
-    for (source, steps), split in zip(chains, splits, strict=True):
-        for index in range(split):
-            applied[source, steps[: index + 1]] = 4 ** (index + 1) * positions[source] * channels**2
-        for count in range(1, len(steps) - split + 1):
-            folded[tuple(step.conv for step in steps[-count:])] = 4**count * out_channels * channels**2
-        # Chains that are not folded at all are summed before the lateral convolution.
-        group = (source, steps[:split]) if split < len(steps) else None
-        products[group] = 4 ** len(steps) * positions[source] * channels * out_channels
-    return sum(applied.values()) + composing * sum(folded.values()) + sum(products.values())
-
-
-def choose_splits(
-    chains: Sequence[Chain], positions: dict[str, int], channels: int, out_channels: int, composing: bool
-) -> tuple[int, ...]:
-    """Choose how many steps of each chain run as they stand, so that the fewest multiply-adds are spent."""
-    options = itertools.product(*(range(len(chain.steps) + 1) for chain in chains))
-    sizes = (positions, channels, out_channels, composing)
-    return min(options, key=lambda splits: count_chain_macs(chains, splits, *sizes))
-
-
-class Plan(NamedTuple):
-    """How the score maps reach the lateral convolutions."""
-
-    macs: int
-    materialized: tuple[str, ...]  # levels whose map is computed first, and then used as a source
-    chains: dict[str, list[Chain]]  # level -> its chains
-    splits: dict[str, tuple[int, ...]]  # level -> steps of each chain that run as they stand
-
-
 def expand(level: str, terms: Terms, sources: Collection[str]) -> list[Chain]:
-    """List the chains that lead from `sources` to a level; `terms` says which (level, up-sampling) it is the sum of."""
+    """List the chains that lead from `sources` to a level."""
     if level in sources:
         return [Chain(level, ())]
     return [
@@ -138,39 +69,56 @@ def expand(level: str, terms: Terms, sources: Collection[str]) -> list[Chain]:
     ]
 
 
-def make_plan(
-    terms: Terms,
-    positions: dict[str, int],
-    levels: Sequence[str],
-    channels: int,
-    out_channels: int,
-    composing: bool,
-) -> Plan:
-    """Find the cheapest way from the maps that are there to the laterals of `levels`, by counted multiply-adds.
+def fold(weight: Tensor, chains: Sequence[Chain]) -> dict[str, Kernel]:
+    """Multiply chains, the last step first, into a 1x1 convolution `weight` (O, K) that follows them.
+
+    Returns:
+        The kernel to apply to the map of each source; those of chains from the same source are summed.
+    """
+    kernels: dict[str, Kernel] = {}
+    # The weights of folded endings, which several chains may share.
+    products = {(): weight[:, :, None, None]}
+    for chain in chains:
+        kernel, bias = products[()], weight.new_zeros(weight.shape[0], 1, 1)
+        for step, ending in zip(reversed(chain.steps), chain.endings, strict=True):
+            # The bias of a step passes through what follows it, and repeats for each of the step's 2 x 2 outputs.
+            if step.biased:
+                bias = bias + torch.einsum("ocpq,c->opq", kernel, step.conv.bias)
+            bias = bias.repeat(1, 2, 2)
+            if ending not in products:
+                product = torch.einsum("icuv,ocpq->oiupvq", step.conv.weight, kernel)
+                products[ending] = product.flatten(4, 5).flatten(2, 3)
+            kernel = products[ending]
+        before = kernels.get(chain.source)
+        kernels[chain.source] = Kernel(kernel, bias) if before is None else Kernel(before[0] + kernel, before[1] + bias)
+    return kernels
+
+
+def count_folded(chains: Sequence[Chain], positions: int, channels: int, out_channels: int, composing: bool) -> int:
+    """Count the multiply-adds of folded chains into one level.
 
     Args:
-        terms: of :class:`icpc_d2.modeling.fast.lazy_alignment.ScoreMaps`.
-        positions: B * h * w of every level.
-        levels: that a lateral convolution wants.
-        channels, out_channels, composing: as :func:`count_chain_macs`.
+        positions: B * h * w of the level.
+        channels, out_channels: K, O.
+        composing: whether folding itself counts; it does not where kernels are kept.
     """
-    present = set(positions) - set(terms)
-    plans = []
-    # A map that others are made from may be worth computing for its own sake.
-    inner = [level for level in terms if any(level == source for other in terms.values() for source, _ in other)]
-    for count in range(len(inner) + 1):
-        for materialized in itertools.combinations(inner, count):
-            sources = present | set(materialized)
-            chains = {level: expand(level, terms, sources) for level in levels}
-            splits = {
-                level: choose_splits(chains[level], positions, channels, out_channels, composing) for level in levels
-            }
-            macs = sum(
-                count_chain_macs(chains[level], splits[level], positions, channels, out_channels, composing)
-                for level in levels
-            )
-            for level in materialized:
-                own = expand(level, terms, present)
-                macs += count_chain_macs(own, [len(chain.steps) for chain in own], positions, channels, 0, composing)
-            plans.append(Plan(macs, materialized, chains, splits))
-    return min(plans, key=lambda plan: plan.macs)
+    endings = {ending for chain in chains for ending in chain.endings}
+    composition = sum(4 ** len(ending) for ending in endings) * out_channels * channels**2
+    return len({chain.source for chain in chains}) * positions * channels * out_channels + composing * composition
+
+
+def count_plain(
+    level: str, terms: Terms, sources: Collection[str], positions: int, channels: int, out_channels: int
+) -> int:
+    """Count the multiply-adds of computing a level's map and convolving it; arguments as of :func:`count_folded`."""
+
+    def count_map(name: str, size: int) -> int:
+        if name in sources:
+            return 0
+        # The steps of an up-sampling give maps of `size` positions, of a quarter of these, and so on.
+        return sum(
+            sum(size // 4**index for index in range(len(up))) * channels**2 + count_map(source, size // 4 ** len(up))
+            for source, up in terms[name]
+        )
+
+    return count_map(level, positions) + positions * channels * out_channels

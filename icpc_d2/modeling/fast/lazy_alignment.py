@@ -3,18 +3,17 @@
 Shapes: B images, K classes, C joint embedding width, h x w positions of the dense embedding.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from torch import Tensor
 
 from icpc_d2.modeling.alignment import MultiScaleAlignment, Up
-from icpc_d2.modeling.fast.folding import UpStep, UpSteps
 
 
 class ScoreMaps(Mapping[str, Tensor]):
     """The maps A by level; those that are sums of up-sampled others are computed when first asked for."""
 
-    def __init__(self, cosines: Mapping[str, Tensor], terms: dict[str, list[tuple[str, Up]]]) -> None:
+    def __init__(self, cosines: Mapping[str, Tensor], terms: Mapping[str, Sequence[tuple[str, Up]]]) -> None:
         """
         Args:
             cosines: level -> (B, K, H / stride, W / stride), in [-1, 1].
@@ -22,30 +21,17 @@ class ScoreMaps(Mapping[str, Tensor]):
         """
         self.computed = dict(cosines)
         self.terms = terms
-        self._partial: dict[tuple[str, UpSteps], Tensor] = {}
 
     def __getitem__(self, level: str) -> Tensor:
-        return self.compute(level)
-
-    def compute(self, level: str) -> Tensor:
-        """Return the map of a level, which exists from now on."""
         if level not in self.computed:
-            self.computed[level] = sum(self.partial(source, tuple(map(UpStep, up))) for source, up in self.terms[level])
+            self.computed[level] = sum(up(self[source]) for source, up in self.terms[level])
         return self.computed[level]
-
-    def partial(self, source: str, steps: UpSteps) -> Tensor:
-        """Run up-sampling steps on the map of a level; chains that begin alike share the work."""
-        if not steps:
-            return self[source]
-        if (source, steps) not in self._partial:
-            self._partial[source, steps] = steps[-1](self.partial(source, steps[:-1]))
-        return self._partial[source, steps]
 
     def __iter__(self) -> Iterator[str]:
         yield from dict.fromkeys([*self.computed, *self.terms])
 
     def __len__(self) -> int:
-        return len(list(iter(self)))
+        return len(self.computed.keys() | self.terms.keys())
 
 
 class LazyMultiScaleAlignment(MultiScaleAlignment):

@@ -67,7 +67,7 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """x (B, K, W), memory (B, S, W) -> (B, K, W)."""
+        """Let x (B, K, W) look at itself and at memory (B, S, W): (B, K, W)."""
         normed = self.norm1(x)
         x = x + self.self_attn(normed, normed)
         x = x + self.cross_attn(self.norm2(x), memory)
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """x (B, K, W) attends to memory (B, S, W)."""
+        """Attend from x (B, K, W) to memory (B, S, W): (B, K, W)."""
         query, key, value = (
             split_heads(projection(tokens), self.num_heads)
             for projection, tokens in ((self.q_proj, x), (self.k_proj, memory), (self.v_proj, memory))

@@ -25,74 +25,85 @@ class Projector(nn.Sequential):
         super().__init__(nn.Linear(embed_channels, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
 
-def _context_vectors(num_context: int, width: int) -> nn.Parameter:
-    # CoOp's initialization; 0.02 is also the spread of CLIP's own token embeddings.
-    return nn.Parameter(torch.empty(num_context, width).normal_(std=0.02))
+class Prompt(nn.Module):
+    """A prompt with N learned vectors, a projector of the image, or both, as its class says.
 
+    Attributes:
+        num_context: the tokens that it inserts.
+    """
 
-class TemplatePrompt(nn.Module):
-    """``a photo of a {}.``: nothing is learned; the words are in `ClassTokens`."""
+    has_vectors = has_projector = False
 
     def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
+        """
+        Args:
+            num_context: N.
+            embed_channels: C.
+            width: D.
+            projector_reduction: C / hidden width of the projector.
+        """
         super().__init__()
-        self.num_context = 0
+        self.num_context = num_context * self.has_vectors
+        if self.has_vectors:
+            # CoOp's initialization; 0.02 is also the spread of CLIP's own token embeddings.
+            self.vectors = nn.Parameter(torch.empty(num_context, width).normal_(std=0.02))
+        if self.has_projector:
+            self.projector = Projector(embed_channels, width, projector_reduction)
+
+
+class TemplatePrompt(Prompt):
+    """``a photo of a {}.``: nothing is learned; the words are in `ClassTokens`."""
 
     def forward(self, global_embed: Tensor) -> Context:
-        """Nothing."""
+        """Return an empty context: a template has no learned tokens."""
         return Context()
 
 
-class CoOpPrompt(nn.Module):
+class CoOpPrompt(Prompt):
     """``[V_1 .. V_N, CLS_k]``, DenseCLIP's."""
 
-    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
-        super().__init__()
-        self.num_context = num_context
-        self.vectors = _context_vectors(num_context, width)
+    has_vectors = True
 
     def forward(self, global_embed: Tensor) -> Context:
-        """(B, C) -> N shared vectors."""
+        """Return the N shared vectors, whatever (B, C) is."""
         return Context(shared=self.vectors)
 
 
-class InstancePrompt(nn.Module):
+class InstancePrompt(Prompt):
     """``[I, CLS_k]``."""
 
-    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
-        super().__init__()
+    has_projector = True
+
+    def __init__(self, *args: int) -> None:
+        super().__init__(*args)
         self.num_context = 1
-        self.projector = Projector(embed_channels, width, projector_reduction)
 
     def forward(self, global_embed: Tensor) -> Context:
-        """(B, C) -> one token per image."""
+        """Project (B, C) to one token per image."""
         return Context(per_image=self.projector(global_embed)[:, None])
 
 
-class CoCoOpPrompt(nn.Module):
+class CoCoOpPrompt(Prompt):
     """``[V_1 + I .. V_N + I, CLS_k]``, CoCoOp's."""
 
-    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
-        super().__init__()
-        self.num_context = num_context
-        self.vectors = _context_vectors(num_context, width)
-        self.projector = Projector(embed_channels, width, projector_reduction)
+    has_vectors = has_projector = True
 
     def forward(self, global_embed: Tensor) -> Context:
-        """(B, C) -> N tokens per image."""
+        """Shift the vectors by what (B, C) is projected to: N tokens per image."""
         return Context(per_image=self.vectors + self.projector(global_embed)[:, None])
 
 
-class ICPCPrompt(nn.Module):
+class ICPCPrompt(Prompt):
     """``[V_1 .. V_N, I, CLS_k]`` (Eq. 2)."""
 
-    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
-        super().__init__()
-        self.num_context = num_context + 1
-        self.vectors = _context_vectors(num_context, width)
-        self.projector = Projector(embed_channels, width, projector_reduction)
+    has_vectors = has_projector = True
+
+    def __init__(self, *args: int) -> None:
+        super().__init__(*args)
+        self.num_context += 1
 
     def forward(self, global_embed: Tensor) -> Context:
-        """(B, C) -> N shared vectors and one token per image."""
+        """Return the N shared vectors, and (B, C) projected to one token per image."""
         return Context(shared=self.vectors, per_image=self.projector(global_embed)[:, None])
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from icpc_d2.analysis.random_models import share_parameters
 from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
 from icpc_d2.modeling.fast.folded_neck import FoldedFPN
-from icpc_d2.modeling.fast.folding import UpStep, choose_splits, count_chain_macs, expand, fold, make_plan
+from icpc_d2.modeling.fast.folding import count_folded, count_plain, expand, fold
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment, ScoreMaps
 from icpc_d2.modeling.neck import AlignedFPN
 
@@ -74,16 +74,22 @@ def test_equals_the_plain_form_in_outputs_and_gradients(num_classes: int, multi_
         torch.testing.assert_close(gradient, reference, atol=1e-4 * reference.abs().max().item(), rtol=1e-3)
 
 
-def test_every_split_gives_the_same_lateral() -> None:
+def test_folded_chains_give_the_same_lateral() -> None:
+    """Three steps from one source, and two chains from another, which become one kernel."""
     alignment, _ = build(3)
-    weight = torch.randn(4, 3)
-    x = torch.randn(2, 3, 3, 5)
-    steps = tuple(map(UpStep, alignment.up_32_to_4))
-    out = torch.randn(2, 4, 24, 40)
-    plain = out + F.conv2d(alignment.up_32_to_4(x), weight[..., None, None])
-    for split in range(4):
-        head, kernel = nn.Sequential(*(step.conv for step in steps[:split])), fold(weight, steps[split:])
-        torch.testing.assert_close(kernel.add_to(out, head(x)), plain, atol=1e-4, rtol=1e-4)
+    weight, out = torch.randn(4, 3), torch.randn(2, 4, 24, 40)
+    maps = {"res5": torch.randn(2, 3, 3, 5), "res4": torch.randn(2, 3, 6, 10)}
+    scores = ScoreMaps(maps, alignment(torch.randn(1, 12, 4, 4), torch.randn(1, 3, 12)).terms)
+    kernels = fold(weight, expand("res2", scores.terms, maps))
+    assert {source: tuple(kernel.weight.shape) for source, kernel in kernels.items()} == {
+        "res5": (4, 3, 8, 8),
+        "res4": (4, 3, 4, 4),
+    }
+    found = out
+    for source, kernel in kernels.items():
+        found = kernel.add_to(found, maps[source])
+    plain = out + F.conv2d(scores["res2"], weight[..., None, None])
+    torch.testing.assert_close(found, plain, atol=1e-4, rtol=1e-4)
 
 
 def test_kept_kernels_follow_the_weights() -> None:
@@ -128,23 +134,32 @@ def test_no_fine_map_exists_in_evaluation_with_many_classes() -> None:
 
 
 def test_counted_macs_are_those_of_the_loops() -> None:
-    """The plain form of Eq. 8 at stride 4, counted by hand, and the best plan against every other."""
+    """Eq. 8 at stride 4, by hand, with the map at stride 8 there already and without."""
     alignment, _ = build(10)
-    scores = ScoreMaps({}, alignment(torch.randn(1, 12, 4, 4), torch.randn(1, 10, 12)).terms)
-    positions = {"res5": 16, "res4": 64, "res3": 256, "res2": 1024}
-    chains = expand("res2", scores.terms, {"res3", "res4", "res5"})
-    plain = [len(chain.steps) for chain in chains]
-    by_hand = 100 * 4 * ((16 + 64 + 256) + (64 + 256) + 256) + 10 * 7 * 1024
-    assert count_chain_macs(chains, plain, positions, 10, 7, True) == by_hand
+    terms = alignment(torch.randn(1, 12, 4, 4), torch.randn(1, 10, 12)).terms
+    upsampling = 100 * 4 * ((16 + 64 + 256) + (64 + 256) + 256)
+    assert count_plain("res2", terms, {"res3", "res4", "res5"}, 1024, 10, 7) == upsampling + 10 * 7 * 1024
+    res3 = 100 * 4 * ((16 + 64) + 64)
+    assert count_plain("res2", terms, {"res4", "res5"}, 1024, 10, 7) == upsampling + res3 + 10 * 7 * 1024
+    chains = expand("res2", terms, {"res3", "res4", "res5"})
     # One kernel of 8 from res5, one of 4 from res4, one of 2 from res3: all at stride 4.
-    assert count_chain_macs(chains, [0, 0, 0], positions, 10, 7, False) == 3 * 10 * 7 * 1024
-    best = choose_splits(chains, positions, 10, 7, True)
-    assert count_chain_macs(chains, best, positions, 10, 7, True) <= by_hand
+    assert count_folded(chains, 1024, 10, 7, False) == 3 * 10 * 7 * 1024
+    composition = 100 * 7 * ((4 + 16 + 64) + (4 + 16) + 4)
+    assert count_folded(chains, 1024, 10, 7, True) == 3 * 10 * 7 * 1024 + composition
+
+
+def test_few_classes_are_not_folded() -> None:
+    """Where the score map costs less than the kernels, it is made."""
+    alignment, neck = build(2, out_channels=64)
+    features, dense = inputs(1)
+    scores = alignment(dense, torch.randn(1, 2, 12))
+    neck((features, scores))
+    assert set(scores.computed) == set(LEVELS)
 
 
 @pytest.mark.parametrize(("composing", "batch", "at_least"), [(False, 1, 5.0), (True, 4, 2.2)])
 def test_847_classes_at_512_cost_a_fraction(composing: bool, batch: int, at_least: float) -> None:
-    """Up-sampling and laterals of the paper's form against the plan's."""
+    """Up-sampling and laterals of the paper's form against folded ones."""
     channels, out_channels = 847, 256
     with torch.device("meta"):
         alignment = MultiScaleAlignment("res5", 8, channels, "random")
@@ -153,11 +168,13 @@ def test_847_classes_at_512_cost_a_fraction(composing: bool, batch: int, at_leas
         "res3": [("res5", up["up_32_to_8"]), ("res4", up["up_16_to_8"])],
         "res2": [("res5", up["up_32_to_4"]), ("res4", up["up_16_to_4"]), ("res3", up["up_8_to_4"])],
     }
-    positions = {level: batch * (512 // (4 * 2**index)) ** 2 for index, level in enumerate(LEVELS)}
-    plan = make_plan(terms, positions, LEVELS, channels, out_channels, composing)
-    every = set(LEVELS)
-    plain = 0
-    for level in LEVELS:
-        chains = expand(level, terms, every - {level} if level in terms else every)
-        plain += count_chain_macs(chains, [len(c.steps) for c in chains], positions, channels, out_channels, False)
-    assert plain / plan.macs >= at_least
+    sizes = {level: batch * (512 // (4 * 2**index)) ** 2 for index, level in enumerate(LEVELS)}
+    sources = {"res4", "res5"}
+    plain = count_plain("res2", terms, sources, sizes["res2"], channels, out_channels)
+    plain += sizes["res3"] * channels * out_channels
+    folded = sum(
+        count_folded(expand(level, terms, sources), sizes[level], channels, out_channels, composing)
+        for level in ("res2", "res3")
+    )
+    coarse = (sizes["res4"] + sizes["res5"]) * channels * out_channels
+    assert (plain + coarse) / (folded + coarse) >= at_least
