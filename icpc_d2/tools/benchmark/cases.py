@@ -82,23 +82,17 @@ def _alignment_case(cfg: CfgNode, args: Namespace) -> Case:
         if s.stride
     }
     dense = maps.pop("dense_embed").requires_grad_()
-    num_classes = len(fast.class_tokens)
-    text = torch.randn(args.batch, num_classes, dense.shape[1], device=args.device, requires_grad=True)
+    text = torch.randn(args.batch, len(fast.class_tokens), dense.shape[1], device=args.device, requires_grad=True)
     levels = list(reversed(fast.neck.in_features))
 
     def laterals(model: nn.Module) -> list[Tensor]:
         joined = model.neck.bottom_up((maps, model.alignment(dense, text)))
         return [lateral(joined[level]) for level, lateral in zip(levels, model.neck.lateral_convs, strict=True)]
 
-    parameters = [*fast.alignment.parameters(), *nn.ModuleList(fast.neck.lateral_convs).parameters()]
     width = fast.neck.lateral_convs[0].conv.out_channels
     weights = [torch.randn(args.batch, width, *maps[level].shape[-2:], device=args.device) for level in levels]
-    return Case(
-        *(
-            _computation(partial(laterals, model), [dense, text, *parameters], weights, args.mode)
-            for model in (plain, fast)
-        )
-    )
+    inputs = [dense, text, *fast.alignment.parameters(), *nn.ModuleList(fast.neck.lateral_convs).parameters()]
+    return Case(*(_computation(partial(laterals, model), inputs, weights, args.mode) for model in (plain, fast)))
 
 
 def _loss_case(cfg: CfgNode, args: Namespace) -> Case:
@@ -114,33 +108,28 @@ def _loss_case(cfg: CfgNode, args: Namespace) -> Case:
 
     losses = (pixel_cross_entropy, strip_pixel_cross_entropy)
     weights = [torch.ones((), device=args.device)] * 2
-    return Case(*(_computation(lambda loss=loss: compute(loss), logits, weights, args.mode) for loss in losses))
+    return Case(*(_computation(partial(compute, loss), logits, weights, args.mode) for loss in losses))
 
 
 def _inference_case(cfg: CfgNode, args: Namespace) -> Case:
     """Images of S x 2S (with `--against`: S x S) -> label maps of twice that size."""
     if args.against:
-        pair = _against(cfg, args)
-        image = torch.randint(256, (3, args.size, args.size), dtype=torch.uint8)
-        inputs = [{"image": image}] * args.batch
-        runs = [_inference(lambda model=model: _field("sem_seg", model(inputs))) for model in pair]
+        inputs = [{"image": torch.randint(256, (3, args.size, args.size), dtype=torch.uint8)}] * args.batch
+        runs = (lambda model=model: Outcome(_predict(model, "sem_seg", inputs)) for model in _against(cfg, args))
         return Case(*runs, comparable=False, titles=(args.against, "ours"))
     model = build_random(cfg)
     model.window = None
     image = torch.randint(256, (3, args.size, 2 * args.size), dtype=torch.uint8)
     inputs = [{"image": image, "height": 2 * args.size, "width": 4 * args.size}] * args.batch
     return Case(
-        _inference(lambda: [logits.argmax(dim=0) for logits in _field("sem_seg", model(inputs))]),
-        _inference(lambda: _field("labels", model.label_maps(inputs))),
+        lambda: Outcome([logits.argmax(dim=0) for logits in _predict(model, "sem_seg", inputs)]),
+        lambda: Outcome(_predict(model.label_maps, "labels", inputs)),
     )
 
 
-def _field(name: str, results: list[dict[str, Tensor]]) -> list[Tensor]:
-    return [result[name] for result in results]
-
-
-def _inference(predict: Callable[[], list[Tensor]]) -> Computation:
-    return torch.no_grad()(lambda: Outcome(predict()))
+@torch.no_grad()
+def _predict(model: Callable[..., Any], key: str, inputs: list[dict[str, Any]]) -> list[Tensor]:
+    return [prediction[key] for prediction in model(inputs)]
 
 
 def _train_case(cfg: CfgNode, args: Namespace) -> Case:
@@ -156,7 +145,7 @@ def _train_case(cfg: CfgNode, args: Namespace) -> Case:
         return Outcome([loss.detach() for loss in losses], torch.autograd.grad(sum(losses), parameters))
 
     titles = (args.against or "naive", "ours")
-    return Case(*(lambda model=model: compute(model) for model in pair), comparable=not args.against, titles=titles)
+    return Case(*(partial(compute, model) for model in pair), comparable=not args.against, titles=titles)
 
 
 def _step_case(cfg: CfgNode, args: Namespace) -> Case:
@@ -179,7 +168,7 @@ def _step_case(cfg: CfgNode, args: Namespace) -> Case:
 
 
 def _against(cfg: CfgNode, args: Namespace) -> list[nn.Module]:
-    """The config with another method's fragment on top, and the config itself."""
+    """Build the config with another method's fragment on top, and the config itself."""
     method = leaves(CfgNode.load_yaml_with_base(get_config_file(f"common/methods/{args.against}.yaml")))
     options = [*itertools.chain.from_iterable(method), *args.options]
     models = [build_random(_other_config(cfg, args, options)), build_random(cfg)]
@@ -197,7 +186,7 @@ def _other_config(cfg: CfgNode, args: Namespace, options: Sequence[Any]) -> CfgN
 def _computation(
     compute: Callable[[], list[Tensor]], inputs: Sequence[Tensor], weights: Sequence[Tensor], mode: str
 ) -> Computation:
-    """Outputs alone ("inference"), or with the gradients of their weighted sum by `inputs` ("training")."""
+    """Return outputs alone ("inference"), or with the gradients of their weighted sum by `inputs` ("training")."""
 
     def run() -> Outcome:
         if mode == "inference":

@@ -6,8 +6,8 @@ python -m icpc_d2.tools.flops --config-file configs/ade20k/icpc_R50.yaml [--shap
 without an instance token, as in DenseCLIP), and the alignment with every up-sampling as it stands.
 """
 
-import argparse
 import json
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from icpc_d2.tools.flops.sweep import plot_cost_curves
 
 
 def format_cost(cost: Cost) -> str:
-    """Rows of parts, columns of GMACs and parameters."""
+    """Format a table with rows of parts, and columns of GMACs and parameters."""
     columns = {"image": cost.image}
     # Models without text, and the paper's form, have one cost alone.
     if cost.naive is not cost.image:
@@ -33,9 +33,9 @@ def format_cost(cost: Cost) -> str:
     return "\n".join(" ".join(line) for line in lines)
 
 
-def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(arguments: Sequence[str] | None) -> Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="icpc flops", description=__doc__.splitlines()[0])
+    parser = ArgumentParser("icpc flops", description=__doc__.splitlines()[0])
     parser.add_argument("--config-file", required=True)
     parser.add_argument("--shape", nargs=2, type=int, default=(1024, 1024), metavar=("H", "W"), help="pixels")
     parser.add_argument("--classes", type=int, default=0, metavar="K", help="other than the config's")

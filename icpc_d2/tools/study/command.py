@@ -4,15 +4,15 @@
 
 The folder gets `table.md`, `results.json`, `scores` and `curves` (SVG, or as --plots says), and one folder for each
 run. Started again, it skips finished runs and lets interrupted ones go on from their last checkpoint. Runs that fail
-do not stop the others; what they said is in `output.txt` of their folder, and the exit status is 1.
+do not stop the others; their output is in `output.txt` of their folder, and the exit status is 1.
 """
 
-import argparse
 import os
 import signal
 import subprocess
 import sys
 import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ class Started(NamedTuple):
     iterations: int
 
     def seconds(self) -> float:
-        """Of this start, and of those before it."""
+        """Return the seconds of this start, and of those before it."""
         return self.run.state().get("seconds", 0.0) + time.monotonic() - self.since
 
 
@@ -79,7 +79,7 @@ def train_all(study: Study, script: Path, jobs: int, threads: int) -> list[Study
 
 
 def progress_bar(total: int, done: int) -> tqdm:
-    """A bar whose unit is a run; time to go is by the average so far."""
+    """Return a bar whose unit is a run; time to go is by the average so far."""
     return tqdm(
         total=total,
         initial=done,
@@ -103,16 +103,15 @@ def start(run: StudyRun, script: Path, threads: int, lengths: dict[StudyRun, int
 
 
 def finish(started: Started, metric: str, bar: tqdm) -> bool:
-    """Note the end of a run and say what it gave; returns whether it succeeded."""
+    """Note the end of a run and report its figure; return whether it succeeded."""
     run, status = started.run, started.process.returncode
     seconds = started.seconds()
     run.save_state(finished=status == 0, seconds=seconds)
     name = f"{run.label}, seed {run.seed}"
     if status:
         lines = (run.folder / "output.txt").read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN_LINES:]
-        bar.write(
-            "\n    ".join([f"{name}: failed with exit status {status}; {run.folder / 'output.txt'} ends:", *lines])
-        )
+        failure = f"{name}: failed with exit status {status}; {run.folder / 'output.txt'} ends:"
+        bar.write("\n    ".join([failure, *lines]))
         return False
     bar.write(f"{name}: {metric} {read_result(run.folder, metric):.2f}, {seconds:.0f} s")
     return True
@@ -125,11 +124,9 @@ def stop(started: Started) -> None:
     started.run.save_state(finished=False, seconds=started.seconds())
 
 
-def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(arguments: Sequence[str] | None) -> Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="icpc study", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser("icpc study", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path, help="YAML: configs, seeds, and if needed title, metric, options")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time (%(default)s)")

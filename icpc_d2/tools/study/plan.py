@@ -1,4 +1,4 @@
-"""A study: some configs, each trained with some seeds; where each run stands and how far it is."""
+"""The plan of a study: some configs, each trained with some seeds; where each run stands and how far it is."""
 
 import hashlib
 import json
@@ -38,17 +38,17 @@ class StudyRun:
     folder: Path
 
     def arguments(self) -> list[str]:
-        """The command line of ``train_net.py``; an interrupted run goes on from its last checkpoint."""
+        """Return the command line of ``train_net.py``; an interrupted run goes on from its last checkpoint."""
         options = [*self.options, "SEED", str(self.seed), "OUTPUT_DIR", str(self.folder)]
         return ["--config-file", str(self.config), "--resume", *options]
 
     def fingerprint(self) -> str:
-        """What tells two runs of different configs, options or seeds apart; the same after an upgrade of the code."""
+        """Return a hash of config, options and seed, which stays the same after an upgrade of the code."""
         content = [CfgNode.load_yaml_with_base(str(self.config)), self.options, self.seed]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def iterations(self) -> int:
-        """How many iterations the run has in all.
+        """Read how many iterations the run has in all.
 
         Raises:
             ValueError: the config or the options are wrong.
@@ -59,12 +59,12 @@ class StudyRun:
             raise ValueError(f"{self.config} with the options {list(self.options)}: {error}") from error
 
     def progress(self, iterations: int) -> float:
-        """The share of its iterations that a run has done, 0..1; evaluations do not count."""
+        """Return the share of its iterations that a run has done, 0..1; evaluations do not count."""
         done = max((line.get("iteration", 0) for line in read_metrics(self.folder)), default=0)
         return min(1.0, done / iterations)
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`save_state` has written: nothing, for a run that was never started."""
+        """Read what :meth:`save_state` has written: nothing, for a run that was never started."""
         path = self.folder / STATE_FILE
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -78,7 +78,7 @@ class StudyRun:
         (self.folder / STATE_FILE).write_text(json.dumps(state) + "\n", encoding="utf-8")
 
     def is_finished(self) -> bool:
-        """Whether the run has come to its end.
+        """Tell whether the run has come to its end.
 
         Raises:
             ValueError: the folder holds a run of another config, other options or another seed.
@@ -94,7 +94,7 @@ class StudyRun:
 
 @dataclass(frozen=True)
 class Study:
-    """What a study file says.
+    """The content of a study file.
 
     Attributes:
         title: in a line.
@@ -109,10 +109,7 @@ class Study:
     @property
     def by_label(self) -> dict[str, list[StudyRun]]:
         """The runs of each config."""
-        groups: dict[str, list[StudyRun]] = {}
-        for run in self.runs:
-            groups.setdefault(run.label, []).append(run)
-        return groups
+        return {run.label: [other for other in self.runs if other.label == run.label] for run in self.runs}
 
 
 def read_study(path: Path, out: Path) -> Study:
