@@ -1,6 +1,6 @@
 """A local web page: drop a picture, see its segmentation, look at region maps, type other class names.
 
-python -m icpc_d2.tools.app --weights output/quickstart/model_final.pth
+icpc app --weights output/quickstart/model_final.pth
 
 It needs the extra [demo], works without a network, and is reached from this machine alone unless told otherwise.
 """

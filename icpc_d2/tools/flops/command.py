@@ -1,6 +1,6 @@
 """Multiply-adds (GMACs) and parameters of a config's model, by part. Needs neither data nor weights nor network.
 
-python -m icpc_d2.tools.flops --config-file configs/ade20k/icpc_R50.yaml [--shape 1024 1024] [KEY VALUE ...]
+icpc flops --config-file configs/ade20k/icpc_R50.yaml [--shape 1024 1024] [KEY VALUE ...]
 
 `--reference` counts the paper's own form instead: the text encoder on a whole prompt of N + 6 tokens per class (N + 5
 without an instance token, as in DenseCLIP), and the alignment with every up-sampling as it stands.

@@ -1,6 +1,6 @@
 """Train several configs with several seeds and compare them: mean and standard deviation, as a table and a plot.
 
-    python -m icpc_d2.tools.study configs/camvid/study/study.yaml --out output/camvid/study --jobs 2
+    icpc study configs/camvid/study/study.yaml --out output/camvid/study --jobs 2
 
 The folder gets `table.md`, `results.json`, `scores` and `curves` (SVG, or as --plots says), and one folder for each
 run. Started again, it skips finished runs and lets interrupted ones go on from their last checkpoint. Runs that fail

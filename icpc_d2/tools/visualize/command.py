@@ -1,11 +1,11 @@
 """Figures of trained models, as PNG, SVG or PDF by the ending of --out.
 
-    python -m icpc_d2.tools.visualize overlay   output/quickstart --out overlay.png
-    python -m icpc_d2.tools.visualize regions   ICPC=output/quickstart --classes sky,tree --out regions.png
-    python -m icpc_d2.tools.visualize tsne      static=output/denseclip conditioned=output/icpc --out tsne.pdf
-    python -m icpc_d2.tools.visualize curves    DenseCLIP=output/denseclip ICPC=output/icpc --out curves.svg
-    python -m icpc_d2.tools.visualize confusion output/quickstart --out confusion.pdf
-    python -m icpc_d2.tools.visualize prompts   output/quickstart --out prompts.svg
+    icpc visualize overlay   output/quickstart --out overlay.png
+    icpc visualize regions   ICPC=output/quickstart --classes sky,tree --out regions.png
+    icpc visualize tsne      static=output/denseclip conditioned=output/icpc --out tsne.pdf
+    icpc visualize curves    DenseCLIP=output/denseclip ICPC=output/icpc --out curves.svg
+    icpc visualize confusion output/quickstart --out confusion.pdf
+    icpc visualize prompts   output/quickstart --out prompts.svg
 
 A model is the output folder of a training, or a checkpoint with its config inside of it or as `config.yaml` beside it;
 `TITLE=` before it names it in the figure. `curves` reads `metrics.json` alone; of a folder of runs it draws the mean.
