@@ -56,7 +56,7 @@ PLAIN_PAGES = (
     "semantic_fpn_head",
     *(f"backbone/{name}" for name in ("attention_pool", "clip_resnet", "clip_vit", "pooled_resnet")),
     *(f"text/{name}" for name in ("class_tokens", "context_decoder", "prompts", "text_encoder")),
-    *(f"losses/{name}" for name in ("alignment", "contrastive", "pixel", "sampling")),
+    *(f"losses/{name}" for name in ("alignment_loss", "contrastive", "pixel", "sampling")),
 )
 
 

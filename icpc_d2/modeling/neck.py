@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class JoinedMaps(Backbone):
-    """What stands below the FPN: ``concat[f, A]`` at each level that has a score map, elsewhere f alone."""
+    """The maps below the FPN: ``concat[f, A]`` at each level that has a score map, elsewhere f alone."""
 
     def __init__(self, shapes: Mapping[str, ShapeSpec], score_levels: Sequence[str], num_classes: int) -> None:
         super().__init__()

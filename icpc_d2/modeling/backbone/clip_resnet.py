@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.attention_pool import AttentionPool
-from icpc_d2.modeling.backbone.outputs import ImageEncoder, check_outputs, wants_embeddings
+from icpc_d2.modeling.backbone.image_encoder import ImageEncoder, check_outputs, wants_embeddings
 
 _LEVELS = ("res2", "res3", "res4", "res5")
 NORMS = ("BN", "SyncBN", "naiveSyncBN")

@@ -10,7 +10,7 @@ from detectron2.modeling import BACKBONE_REGISTRY
 from torch import Tensor, nn
 
 from icpc_d2.modeling import clip
-from icpc_d2.modeling.backbone.outputs import ImageEncoder, check_outputs, wants_embeddings
+from icpc_d2.modeling.backbone.image_encoder import ImageEncoder, check_outputs, wants_embeddings
 
 _LEVELS = ("res2", "res3", "res4", "res5")
 

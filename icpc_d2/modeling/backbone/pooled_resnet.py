@@ -8,7 +8,7 @@ from torch import Tensor
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.attention_pool import AttentionPool
-from icpc_d2.modeling.backbone.outputs import ImageEncoder, check_outputs
+from icpc_d2.modeling.backbone.image_encoder import ImageEncoder, check_outputs
 
 _HEAD_CHANNELS = 64  # of CLIP's attention pools
 

@@ -1,6 +1,6 @@
 """The losses of Eq. 9."""
 
-from icpc_d2.modeling.losses.alignment import AlignmentLoss
+from icpc_d2.modeling.losses.alignment_loss import AlignmentLoss
 from icpc_d2.modeling.losses.contrastive import ContrastiveLoss, info_nce
 from icpc_d2.modeling.losses.gathering import Candidates, GatheredContrastiveLoss
 from icpc_d2.modeling.losses.pixel import pixel_cross_entropy

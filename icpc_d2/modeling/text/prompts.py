@@ -25,82 +25,71 @@ class Projector(nn.Sequential):
         super().__init__(nn.Linear(embed_channels, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
 
-class Prompt(nn.Module):
-    """A prompt with N learned vectors, a projector of the image, or both, as its class says.
+def _context_vectors(num_context: int, width: int) -> nn.Parameter:
+    # CoOp's initialization; 0.02 is also the spread of CLIP's own token embeddings.
+    return nn.Parameter(torch.empty(num_context, width).normal_(std=0.02))
 
-    Attributes:
-        num_context: the tokens that it inserts.
-    """
 
-    has_vectors = has_projector = False
+class TemplatePrompt(nn.Module):
+    """``a photo of a {}.``: nothing is learned; the words are in `ClassTokens`."""
 
     def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
-        """
-        Args:
-            num_context: N.
-            embed_channels: C.
-            width: D.
-            projector_reduction: C / hidden width of the projector.
-        """
         super().__init__()
-        self.num_context = num_context * self.has_vectors
-        if self.has_vectors:
-            # CoOp's initialization; 0.02 is also the spread of CLIP's own token embeddings.
-            self.vectors = nn.Parameter(torch.empty(num_context, width).normal_(std=0.02))
-        if self.has_projector:
-            self.projector = Projector(embed_channels, width, projector_reduction)
-
-
-class TemplatePrompt(Prompt):
-    """``a photo of a {}.``: nothing is learned; the words are in `ClassTokens`."""
+        self.num_context = 0
 
     def forward(self, global_embed: Tensor) -> Context:
         """Return an empty context: a template has no learned tokens."""
         return Context()
 
 
-class CoOpPrompt(Prompt):
+class CoOpPrompt(nn.Module):
     """``[V_1 .. V_N, CLS_k]``, DenseCLIP's."""
 
-    has_vectors = True
+    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
+        super().__init__()
+        self.num_context = num_context
+        self.vectors = _context_vectors(num_context, width)
 
     def forward(self, global_embed: Tensor) -> Context:
         """Return the N shared vectors, whatever (B, C) is."""
         return Context(shared=self.vectors)
 
 
-class InstancePrompt(Prompt):
+class InstancePrompt(nn.Module):
     """``[I, CLS_k]``."""
 
-    has_projector = True
-
-    def __init__(self, *args: int) -> None:
-        super().__init__(*args)
+    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
+        super().__init__()
         self.num_context = 1
+        self.projector = Projector(embed_channels, width, projector_reduction)
 
     def forward(self, global_embed: Tensor) -> Context:
         """Project (B, C) to one token per image."""
         return Context(per_image=self.projector(global_embed)[:, None])
 
 
-class CoCoOpPrompt(Prompt):
+class CoCoOpPrompt(nn.Module):
     """``[V_1 + I .. V_N + I, CLS_k]``, CoCoOp's."""
 
-    has_vectors = has_projector = True
+    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
+        super().__init__()
+        self.num_context = num_context
+        self.vectors = _context_vectors(num_context, width)
+        self.projector = Projector(embed_channels, width, projector_reduction)
 
     def forward(self, global_embed: Tensor) -> Context:
         """Shift the vectors by what (B, C) is projected to: N tokens per image."""
         return Context(per_image=self.vectors + self.projector(global_embed)[:, None])
 
 
-class ICPCPrompt(Prompt):
+class ICPCPrompt(nn.Module):
     """``[V_1 .. V_N, I, CLS_k]`` (Eq. 2)."""
 
-    has_vectors = has_projector = True
-
-    def __init__(self, *args: int) -> None:
-        super().__init__(*args)
-        self.num_context += 1
+    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
+        super().__init__()
+        self.num_context = num_context + 1
+        self.vectors = _context_vectors(num_context, width)
+        self.projector = Projector(embed_channels, width, projector_reduction)
 
     def forward(self, global_embed: Tensor) -> Context:
         """Return the N shared vectors, and (B, C) projected to one token per image."""
