@@ -1,7 +1,6 @@
 """The paper's augmentation: random scale, crop that no class fills, flip, photometric distortion, padding.
 
-What Detectron2 has is used as it is; the classes here are what it lacks. Images are (H, W, 3) uint8, labels (H, W)
-integers of any width.
+Other parts of the recipe are Detectron2's own. Images are (H, W, 3) uint8, labels (H, W) integers of any width.
 """
 
 from collections.abc import Sequence

@@ -49,14 +49,10 @@ class ClassList:
         Raises:
             ValueError: two classes have one colour.
         """
-        rows = [*zip(self.colors, range(len(self)), strict=False)]
-        if self.colors and self.ignore_color is not None:
-            rows.append((self.ignore_color, ignore_label))
-        table = dict(rows)
-        if len(table) < len(rows):
-            twice = _repeated(color for color, _ in rows)
+        colors = [*self.colors, self.ignore_color] if self.colors and self.ignore_color else self.colors
+        if twice := _repeated(colors):
             raise ValueError(f"label maps in colour need one colour for each class, found more than once: {twice}.")
-        return table
+        return dict(zip(colors, [*range(len(self)), ignore_label], strict=False))
 
 
 def ignore_label_of(num_classes: int) -> int:

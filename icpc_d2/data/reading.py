@@ -70,8 +70,7 @@ def read_label(
 
 def _ids_of_colors(file_name: str, label: np.ndarray, colors: Mapping[tuple[int, int, int], int]) -> np.ndarray:
     """Look up the ids of colours: (H, W, 3) uint8 -> (H, W) int64."""
-    table = sorted((r << 16 | g << 8 | b, index) for (r, g, b), index in colors.items())
-    keys, ids = np.array(table).T
+    keys, ids = np.array(sorted((r << 16 | g << 8 | b, index) for (r, g, b), index in colors.items())).T
     pixels = label.astype(np.int64) @ (1 << 16, 1 << 8, 1)
     place = np.searchsorted(keys, pixels).clip(max=len(keys) - 1)
     unknown = np.unique(pixels[keys[place] != pixels])

@@ -53,12 +53,10 @@ def draw_scene(seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Apply exposure, colour of the light, vignette, focus and sensor noise: (H, W, 3) float -> uint8."""
-    height, width = image.shape[:2]
     warmth = rng.normal(0, 0.07)
     image = image * rng.uniform(0.65, 1.15) * np.float32([1 + warmth, 1, 1 - warmth])
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    image = image * (1 - rng.uniform(0, 0.12) * (x**2 + y**2))[:, :, None]
+    y, x = (np.linspace(-1, 1, length, dtype=np.float32) for length in image.shape[:2])
+    image = image * (1 - rng.uniform(0, 0.12) * (x[None, :] ** 2 + y[:, None] ** 2))[:, :, None]
     if rng.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 0.8))
     noisy = image + rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0.01, 0.04))

@@ -65,7 +65,7 @@ def _rows(size: Size) -> np.ndarray:
 
 
 def _depth(size: Size, horizon: int) -> np.ndarray:
-    """Return how near each row is: (height, 1), 0 at the horizon and 1 at the lower edge."""
+    """Compute how near each row is: (height, 1), 0 at the horizon and 1 at the lower edge."""
     return ((_rows(size) - horizon) / (size[0] - horizon)).clip(0, 1)
 
 
