@@ -103,15 +103,8 @@ class Predictor:
             BadFileError: a file that is no readable image.
             ValueError: an image or a name that cannot be used, or the decoder is asked for other classes.
         """
-        several = isinstance(images, list | tuple)
-        predictions = self._predict(list(images) if several else [images], classes, predict_from)
-        return predictions if several else predictions[0]
-
-    predict = __call__
-
-    def _predict(
-        self, images: list[ImageLike], classes: Iterable[str] | str | None, predict_from: str | None
-    ) -> list[Prediction]:
+        if not isinstance(images, list | tuple):
+            return self([images], classes, predict_from)[0]
         tokens, palette = None, self._palette
         if classes is not None:
             names = classes.split(",") if isinstance(classes, str) else classes
@@ -129,6 +122,8 @@ class Predictor:
                 found = self._predict_batch([inputs[index] for index in batch], tokens, palette, predict_from)
                 predictions.update(zip(batch, found, strict=True))
         return [predictions[index] for index in range(len(images))]
+
+    predict = __call__
 
     @torch.no_grad()
     def _predict_batch(
