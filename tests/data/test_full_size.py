@@ -8,16 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from icpc_d2.tools.prepare.ade20k_full import ADE20K_FULL
-from icpc_d2.tools.prepare.coco_stuff_10k import COCO_STUFF_10K
-from icpc_d2.tools.prepare.recipe import main
+from icpc_d2.tools.prepare.command import SETS, main
 from tests.support.programs import ROOT, run_program
 
 SHARED = ROOT.parent / "shared" / "data"
-PREPARATIONS = {
-    "ade20k_full": (ADE20K_FULL, "ADE20K_2021_17_01"),
-    "coco_stuff_10k": (COCO_STUFF_10K, "cocostuff-10k-v1.1"),
-}
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +20,11 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     @cache
     def prepare(name: str) -> Path:
-        preparation, folder = PREPARATIONS[name]
-        root = tmp_path_factory.mktemp(name)
+        folder, root = SETS[name].folder, tmp_path_factory.mktemp(name)
         (root / folder).mkdir()
         for entry in (SHARED / folder).iterdir():
             (root / folder / entry.name).symlink_to(entry)
-        assert main(preparation, ["--root", str(root), "--workers", "1"]) == 0
+        assert main([name, "--root", str(root), "--workers", "1"]) == 0
         return root
 
     return prepare
@@ -40,7 +33,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"real images are not there: {SHARED}")
 @pytest.mark.parametrize("backbone", ["R50", "R101", "ViTB"])
-@pytest.mark.parametrize("name", PREPARATIONS)
+@pytest.mark.parametrize("name", ["ade20k_full", "coco_stuff_10k"])
 def test_two_iterations(prepared: Callable[[str], Path], tmp_path: Path, name: str, backbone: str) -> None:
     overrides = {
         "MODEL.DEVICE": "cpu",

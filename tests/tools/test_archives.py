@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icpc_d2.tools.prepare.ade20k import ADE20K
 from icpc_d2.tools.prepare.archives import Archive, unpack
-from icpc_d2.tools.prepare.recipe import main
+from icpc_d2.tools.prepare.command import main
 
 ARCHIVE = Archive("set*.zip", "set", ("images",), (".txt",))
 
@@ -101,7 +100,7 @@ def test_a_prepared_set_from_its_archive(tmp_path: Path, capsys: pytest.CaptureF
             name.format("images") + ".jpg": (tmp_path / "picture.jpg").read_bytes(),
         },
     )
-    assert main(ADE20K, ["--root", str(tmp_path)]) == 0
+    assert main(["ade20k", "--root", str(tmp_path)]) == 0
     prepared = tmp_path / (name.format("annotations_detectron2") + ".png")
     np.testing.assert_array_equal(Image.open(prepared), [[255, 149]])
     assert "validation: 1 files made" in capsys.readouterr().out
@@ -109,7 +108,7 @@ def test_a_prepared_set_from_its_archive(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_another_data_set_under_this_ones_name_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_zip(tmp_path / "ADEChallengeData2016.zip", {"ADE20K_2021_17_01/images/ADE/training/a.jpg": b""})
-    assert main(ADE20K, ["--root", str(tmp_path)]) == 1
+    assert main(["ade20k", "--root", str(tmp_path)]) == 1
     assert "ADEChallengeData2016.zip holds ADE20K_2021_17_01/images/ADE/training/a.jpg: this is the full ADE20K" in (
         capsys.readouterr().err
     )

@@ -12,8 +12,7 @@ from PIL import Image
 
 from icpc_d2.data.class_list import CLASS_LISTS
 from icpc_d2.tools.check_dataset import command as check_dataset
-from icpc_d2.tools.prepare.camvid import CAMVID
-from icpc_d2.tools.prepare.recipe import main as prepare
+from icpc_d2.tools.prepare.command import main as prepare
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -33,7 +32,7 @@ def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for k in range(12):
             Image.fromarray(rng.integers(0, 256, (90, 120, 3), np.uint8)).save(root / f"CamVid/val/{k:02d}.png")
             Image.fromarray(rng.integers(0, 12, (90, 120), np.uint8)).save(root / f"CamVid/valannot/{k:02d}.png")
-    assert prepare(CAMVID, ["--root", str(root), "--workers", "1"]) == 0
+    assert prepare(["camvid", "--root", str(root), "--workers", "1"]) == 0
     shutil.move(root / "camvid_detectron2/annotations", root / "camvid_detectron2/labels")
     shutil.copyfile(CLASS_LISTS / "camvid_11.txt", root / "camvid_detectron2/classes.txt")
     return root / "camvid_detectron2"

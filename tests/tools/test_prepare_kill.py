@@ -4,7 +4,6 @@ import random
 import signal
 import time
 import zipfile
-from functools import partial
 from multiprocessing import Process, get_context
 from pathlib import Path
 
@@ -12,15 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icpc_d2.tools.prepare import isaid as prepare_isaid
-from icpc_d2.tools.prepare import recipe as preparation
-from icpc_d2.tools.prepare.camvid import CAMVID
+from icpc_d2.tools.prepare.command import main
 
 PAIRS = 60
-COMMANDS = {
-    "camvid": (partial(preparation.main, CAMVID), []),
-    "isaid": (prepare_isaid.main, ["--tile", "64", "--overlap", "16"]),
-}
+COMMANDS = {"camvid": ["camvid"], "isaid": ["isaid", "--tile", "64", "--overlap", "16"]}
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -63,9 +57,8 @@ def start(root: Path, name: str) -> Process:
     other tests have left threads, can lock up.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["icpc_d2.tools.prepare.camvid", "icpc_d2.tools.prepare.isaid"])
-    command, options = COMMANDS[name]
-    process = context.Process(target=command, args=(["--root", str(root), "--workers", "2", *options],))
+    context.set_forkserver_preload(["icpc_d2.tools.prepare.command"])
+    process = context.Process(target=main, args=([*COMMANDS[name], "--root", str(root), "--workers", "2"],))
     process.start()
     return process
 

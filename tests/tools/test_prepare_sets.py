@@ -16,17 +16,10 @@ from icpc_d2.data import datasets, registration
 from icpc_d2.data.class_list import read_class_list
 from icpc_d2.data.reading import read_image, read_label
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator
-from icpc_d2.tools.prepare import isaid as prepare_isaid
-from icpc_d2.tools.prepare.ade20k import ADE20K
-from icpc_d2.tools.prepare.ade20k_full import ADE20K_FULL, decode
-from icpc_d2.tools.prepare.camvid import CAMVID
-from icpc_d2.tools.prepare.cityscapes import CITYSCAPES
-from icpc_d2.tools.prepare.coco_stuff_10k import COCO_STUFF_10K, edition_of
-from icpc_d2.tools.prepare.coco_stuff_164k import COCO_STUFF_164K
-from icpc_d2.tools.prepare.isaid import ISAID, boxes_of
-from icpc_d2.tools.prepare.pascal_context import PASCAL_CONTEXT
-from icpc_d2.tools.prepare.recipe import Preparation, main
-from icpc_d2.tools.prepare.voc import VOC
+from icpc_d2.tools.prepare.ade20k_full import decode
+from icpc_d2.tools.prepare.coco_stuff_10k import edition_of
+from icpc_d2.tools.prepare.command import main
+from icpc_d2.tools.prepare.isaid import boxes_of
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"real pictures are not there: {SHARED}")
@@ -42,8 +35,8 @@ def borrow(root: Path, folder: str, files: int | None = None) -> Path:
     return root / folder
 
 
-def prepare(preparation: Preparation, root: Path) -> None:
-    assert main(preparation, ["--root", str(root), "--workers", "1"]) == 0
+def prepare(name: str, root: Path) -> None:
+    assert main([name, "--root", str(root), "--workers", "1"]) == 0
 
 
 def pairs_of(root: Path, name: str) -> list[dict[str, str]]:
@@ -73,14 +66,14 @@ def label_of(pair: dict[str, str]) -> np.ndarray:
 @real
 def test_camvid(tmp_path: Path) -> None:
     borrow(tmp_path, "CamVid", 3)
-    prepare(CAMVID, tmp_path)
+    prepare("camvid", tmp_path)
     assert len(pairs_of(tmp_path, "camvid_sem_seg_train")) == 3
 
 
 @real
 def test_ade20k(tmp_path: Path) -> None:
     folder = borrow(tmp_path, "ADEChallengeData2016")
-    prepare(ADE20K, tmp_path)
+    prepare("ade20k", tmp_path)
     pairs = pairs_of(tmp_path, "ade20k_sem_seg_val")
     assert len(pairs) == 17
     for pair in pairs:
@@ -91,7 +84,7 @@ def test_ade20k(tmp_path: Path) -> None:
 @real
 def test_ade20k_full(tmp_path: Path) -> None:
     folder = borrow(tmp_path, "ADE20K_2021_17_01")
-    prepare(ADE20K_FULL, tmp_path)
+    prepare("ade20k_full", tmp_path)
     pairs = pairs_of(tmp_path, "ade20k_full_sem_seg_train")
     assert len(pairs) == 2
     train_id = MetadataCatalog.get("ade20k_full_sem_seg_train").stuff_dataset_id_to_contiguous_id
@@ -122,7 +115,7 @@ def test_ade20k_full_with_its_index_names_what_is_missing(tmp_path: Path, capsys
     for file in folder.rglob("ADE_train_00016869*"):
         file.unlink()
     write_index(folder)
-    prepare(ADE20K_FULL, tmp_path)
+    prepare("ade20k_full", tmp_path)
     assert "official data set has 25574; missing: ADE_train_00016869; not official: ADE_train_00016900." in (
         capsys.readouterr().err
     )
@@ -150,7 +143,7 @@ def test_a_bad_index_is_refused(
     (tmp_path / "ADE20K_2021_17_01").mkdir()
     content = (tmp_path / "index_ade20k.pkl").read_bytes()
     (tmp_path / "ADE20K_2021_17_01/index_ade20k.pkl").write_bytes(content if changes else content[:50])
-    assert main(ADE20K_FULL, ["--root", str(tmp_path)]) == 1
+    assert main(["ade20k_full", "--root", str(tmp_path)]) == 1
     assert re.search(complaint, capsys.readouterr().err)
     assert not (tmp_path / "evil").exists()
 
@@ -182,7 +175,7 @@ def test_coco_stuff_10k_editions_are_told_by_their_values(
     tmp_path: Path, ids: list, expected: list, v7_3: bool
 ) -> None:
     coco_10k(tmp_path, np.array(ids, np.uint16), v7_3=v7_3)
-    prepare(COCO_STUFF_10K, tmp_path)
+    prepare("coco_stuff_10k", tmp_path)
     (pair,) = pairs_of(tmp_path, "coco_2017_train_stuff_10k_sem_seg")
     np.testing.assert_array_equal(label_of(pair), expected)
 
@@ -191,7 +184,7 @@ def test_coco_stuff_10k_does_not_guess(tmp_path: Path, capsys: pytest.CaptureFix
     classes = read_class_list("coco_stuff_171")
     assert edition_of(np.array([2, 3, 100]), classes) is None
     coco_10k(tmp_path, np.array([[2, 3, 100]]))
-    assert main(COCO_STUFF_10K, ["--root", str(tmp_path)]) == 1
+    assert main(["coco_stuff_10k", "--root", str(tmp_path)]) == 1
     assert "1 files, and all their ids occur in v1.0 and in v1.1" in capsys.readouterr().err
 
 
@@ -199,7 +192,7 @@ def test_coco_stuff_10k_of_both_editions_is_refused(tmp_path: Path, capsys: pyte
     coco_10k(tmp_path, np.array([[0, 182]]))
     scipy.io.savemat(tmp_path / "cocostuff-10k-v1.1/annotations/b.mat", {"S": np.array([[1, 12]])})
     (tmp_path / "cocostuff-10k-v1.1/imageLists/train.txt").write_text("a\nb\n")
-    assert main(COCO_STUFF_10K, ["--root", str(tmp_path)]) == 1
+    assert main(["coco_stuff_10k", "--root", str(tmp_path)]) == 1
     assert "b.mat: found the ids [12], wanted 0..11, 13..25" in capsys.readouterr().err
 
 
@@ -209,7 +202,7 @@ def test_coco_stuff_10k_and_164k_agree(tmp_path: Path) -> None:
     folder = borrow(tmp_path, "cocostuff164k", 2)
     stems = [path.stem for path in (SHARED / "cocostuff-10k-v1.1/images").iterdir()]
     mats = {stem.removeprefix("COCO_train2014_"): stem for stem in stems}
-    prepare(COCO_STUFF_10K, tmp_path)
+    prepare("coco_stuff_10k", tmp_path)
     small = {
         Path(pair["file_name"]).stem.removeprefix("COCO_train2014_"): label_of(pair)
         for split in ("train", "test")
@@ -220,7 +213,7 @@ def test_coco_stuff_10k_and_164k_agree(tmp_path: Path) -> None:
         official = scipy.io.loadmat(SHARED / f"cocostuff-10k-v1.1/annotations/{stem}.mat")["S"].astype(np.uint8)
         Image.fromarray(official - np.uint8(1)).save(folder / f"annotations/val2017/{number}.png")
         shutil.copyfile(SHARED / f"cocostuff-10k-v1.1/images/{stem}.jpg", folder / f"images/val2017/{number}.jpg")
-    prepare(COCO_STUFF_164K, tmp_path)
+    prepare("coco_stuff_164k", tmp_path)
     large = {Path(pair["file_name"]).stem: label_of(pair) for pair in pairs_of(tmp_path, "coco_2017_val_stuff_sem_seg")}
     assert small.keys() == mats.keys()
     names = MetadataCatalog.get("coco_2017_val_stuff_sem_seg").stuff_classes
@@ -234,7 +227,7 @@ def test_coco_stuff_10k_and_164k_agree(tmp_path: Path) -> None:
 @real
 def test_voc(tmp_path: Path) -> None:
     folder = borrow(tmp_path, "VOCdevkit/VOC2012")
-    prepare(VOC, tmp_path)
+    prepare("voc", tmp_path)
     with_background, without = (pairs_of(tmp_path, f"voc_2012_{count}_sem_seg_val") for count in (21, 20))
     assert len(with_background) == len(without) == 2
     for ours, theirs in zip(with_background, without, strict=True):
@@ -255,7 +248,7 @@ def test_pascal_context(tmp_path: Path, list_folder: str) -> None:
     Image.new("RGB", (3, 2)).save(folder / "JPEGImages/2008_000002.jpg")
     scipy.io.savemat(folder / "trainval/2008_000002.mat", {"LabelMap": ids})
     (folder / f"ImageSets/{list_folder}/train.txt").write_text("2008_000002\n")
-    prepare(PASCAL_CONTEXT, tmp_path)
+    prepare("pascal_context", tmp_path)
     (pair,) = pairs_of(tmp_path, "pascal_context_59_sem_seg_train")
     np.testing.assert_array_equal(label_of(pair), [[0, 1, 58], [255, 255, 255]])
     (pair,) = pairs_of(tmp_path, "pascal_context_60_sem_seg_train")
@@ -265,7 +258,7 @@ def test_pascal_context(tmp_path: Path, list_folder: str) -> None:
 @real
 def test_cityscapes(tmp_path: Path) -> None:
     folder = borrow(tmp_path, "cityscapes")
-    prepare(CITYSCAPES, tmp_path)
+    prepare("cityscapes", tmp_path)
     (pair,) = pairs_of(tmp_path, "cityscapes_sem_seg_train")
     assert Path(pair["file_name"]).name == "aachen_000004_000019.png"
     (official,) = folder.glob("gtFine/**/*_labelIds.png")
@@ -278,12 +271,11 @@ def test_cityscapes(tmp_path: Path) -> None:
 @real
 def test_isaid(tmp_path: Path) -> None:
     borrow(tmp_path, "iSAID")
-    prepare(ISAID, tmp_path)
+    prepare("isaid", tmp_path)
     (pair,) = pairs_of(tmp_path, "isaid_sem_seg_train")
     whole = label_of(pair)
     assert {"Large_Vehicle", "Small_Vehicle"} == {read_class_list("isaid_16").names[k] for k in np.unique(whole) if k}
-    arguments = ["--root", str(tmp_path), "--workers", "1", "--tile", "512", "--overlap", "100"]
-    assert prepare_isaid.main(arguments) == 0
+    assert main(["isaid", "--root", str(tmp_path), "--workers", "1", "--tile", "512", "--overlap", "100"]) == 0
     tiles = pairs_of(tmp_path, "isaid_tiles_sem_seg_train")
     assert len(tiles) == len(boxes_of(*whole.shape, 512, 100)) > 1
     image = read_image(pair["file_name"])
@@ -298,12 +290,12 @@ def test_unknown_colours_of_isaid_are_named(tmp_path: Path, capsys: pytest.Captu
     folder.mkdir(parents=True)
     Image.new("RGB", (4, 4)).save(folder / "P1.png")
     Image.new("RGB", (4, 4), (1, 2, 3)).save(folder / "P1_instance_color_RGB.png")
-    assert main(ISAID, ["--root", str(tmp_path)]) == 1
+    assert main(["isaid", "--root", str(tmp_path)]) == 1
     assert "P1_instance_color_RGB.png: found the colours (r g b) (1 2 3)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (10, 10), (11, 30), (300, 17)])
-def test_tiles_cover_the_picture(height: int, width: int) -> None:
+def test_tiles_cover_the_image(height: int, width: int) -> None:
     covered = np.zeros((height, width), bool)
     boxes = boxes_of(height, width, 10, 4)
     assert len(set(boxes)) == len(boxes)

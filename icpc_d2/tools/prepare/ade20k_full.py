@@ -1,24 +1,26 @@
 """ADE20K-Full, 847 classes: ``ADE20K_2021_17_01/images`` -> ``images_detectron2`` and ``annotations_detectron2``.
 
 The class of a pixel of ``*_seg.png`` is R // 10 * 256 + G, the place of its name in the official index counted from 1;
-0 is unlabelled, and what is none of the 847 is ignored. Pictures and label maps are reduced to a short side of 512.
+0 is unlabelled, and ids of other classes than the 847 are ignored. Images and label maps are reduced to a short side of
+512.
 """
 
-import sys
+import io
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from icpc_d2.data.class_list import ClassList, ignore_label_of, read_class_list
+from icpc_d2.data.class_list import ClassList, read_class_list
 from icpc_d2.data.reading import BadFileError, read_image
-from icpc_d2.tools.prepare.ade20k_index import read_index
+from icpc_d2.files import unpickle_arrays
 from icpc_d2.tools.prepare.archives import Archive
 from icpc_d2.tools.prepare.converters import convert_label, id_table, reduce_image
-from icpc_d2.tools.prepare.recipe import Preparation, Split, main, tasks_of_files
+from icpc_d2.tools.prepare.recipe import Files, Preparation, Split
 
 OFFICIAL_COUNTS = {"training": 25574, "validation": 2000}
-IGNORE_LABEL = ignore_label_of(847)
 SHORT_SIDE = 512
 LABEL = "_seg.png"
 LARGEST_ID = 255 // 10 * 256 + 255
@@ -28,7 +30,7 @@ def decode(file: Path) -> np.ndarray:
     """Read ``*_seg.png``: (H, W) int64, the official ids.
 
     Raises:
-        BadFileError: an unreadable file, or one that is no such picture.
+        BadFileError: an unreadable file, or one that is no such image.
     """
     red, green, _ = np.moveaxis(read_image(str(file)), 2, 0).astype(np.int64)
     if (red % 10).any():
@@ -36,44 +38,45 @@ def decode(file: Path) -> np.ndarray:
     return red // 10 * 256 + green
 
 
-def splits(root: Path) -> list[Split]:
-    """List the splits of ADE20K-Full below `root`.
+def read_index(file: Path) -> dict[str, Any]:
+    """Read ``index_ade20k.pkl``, without executing what it might hold.
+
+    Returns:
+        Its dict; "folder" and "filename" have an entry for each image, "objectnames" the names of the ids from 1 on.
+
+    Raises:
+        ValueError: the file is damaged, is another one, or holds more than data.
+    """
+    try:
+        index = unpickle_arrays(io.BytesIO(file.read_bytes()))
+        missing = {"folder", "filename", "objectnames"} - index.keys()
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ValueError(f"{file}: wanted ADE20K's index, found a pickle that is refused: {error}") from error
+    if missing:
+        raise ValueError(f"{file}: wanted ADE20K's index, found one without {', '.join(sorted(missing))}.")
+    return index
+
+
+def ade20k_full_splits(root: Path) -> Iterator[Split]:
+    """Yield the splits of ADE20K-Full below `root`.
 
     Raises:
         ValueError: the index is damaged, or of another release.
     """
     folder, classes = root / "ADE20K_2021_17_01", read_class_list("ade20k_full_847")
     stems = _official_stems(folder / "index_ade20k.pkl", classes)
-    convert = partial(
-        convert_label,
-        table=id_table(classes, set(range(LARGEST_ID + 1)) - set(classes.ids), IGNORE_LABEL),
-        read=decode,
-        short_side=SHORT_SIDE,
-    )
-    result = []
+    table = id_table(classes, set(range(LARGEST_ID + 1)) - set(classes.ids))
+    reduce = partial(reduce_image, short_side=SHORT_SIDE)
+    convert = partial(convert_label, table=table, read=decode, short_side=SHORT_SIDE)
     for name, count in OFFICIAL_COUNTS.items():
         source = folder / "images/ADE" / name
-        images, labels = folder / "images_detectron2" / name, folder / "annotations_detectron2" / name
-        tasks = [
-            *tasks_of_files(
-                source.glob("*/*/ADE_*.jpg"),
-                lambda f, to=images: to / f.name,
-                partial(reduce_image, short_side=SHORT_SIDE),
-            ),
-            *tasks_of_files(
-                source.glob(f"*/*/ADE_*{LABEL}"),
-                lambda f, to=labels: to / f"{f.name.removesuffix(LABEL)}.tif",
-                convert,
-            ),
-        ]
-        result.append(
-            Split(name, (source,), tasks, images, labels, len(classes), IGNORE_LABEL, count, stems.get(name, ()))
-        )
-    return result
+        images = Files(source, folder / "images_detectron2" / name, "*/*/ADE_*.jpg", reduce)
+        labels = Files(source, folder / "annotations_detectron2" / name, f"*/*/ADE_*{LABEL}", convert, ".tif")
+        yield Split(name, images, labels, len(classes), count, stems.get(name, ()))
 
 
 def _official_stems(file: Path, classes: ClassList) -> dict[str, set[str]]:
-    """Split -> stems by the official index; nothing without the index, which only helps to name what is missing."""
+    """Return split -> stems by the official index; nothing without it, since it only helps to name what is missing."""
     if not file.is_file():
         return {}
     index = read_index(file)
@@ -85,9 +88,8 @@ def _official_stems(file: Path, classes: ClassList) -> dict[str, set[str]]:
                 f"{file}: found {synonyms!r} as number {number}, wanted {name!r}: it is of another release."
             )
     stems: dict[str, set[str]] = {split: set() for split in OFFICIAL_COUNTS}
-    for picture in index["filename"]:
-        split = "validation" if "_val_" in picture else "training"
-        stems[split].add(Path(picture).stem)
+    for image in index["filename"]:
+        stems["validation" if "_val_" in image else "training"].add(Path(image).stem)
     return stems
 
 
@@ -96,15 +98,12 @@ ADE20K_FULL = Preparation(
     folder="ADE20K_2021_17_01",
     page="https://ade20k.csail.mit.edu/request_data/ (after registration)",
     archive="ADE20K_2021_17_01.zip (several GB; not ADEChallengeData2016)",
-    splits=splits,
+    splits=ade20k_full_splits,
     archives=(
         Archive("ADE20K_2021_17_01*.zip", "ADE20K_2021_17_01", ("images", "index_ade20k.pkl"), (".jpg", LABEL, ".pkl")),
     ),
     mistaken={
-        "ADEChallengeData2016*": "ADE20K with 150 classes (python -m icpc_d2.tools.prepare ade20k)",
+        "ADEChallengeData2016*": "ADE20K with 150 classes (icpc prepare ade20k)",
         "ADE20K_2016_07_26*": "the release of 2016, whose ids are others",
     },
 )
-
-if __name__ == "__main__":
-    sys.exit(main(ADE20K_FULL))

@@ -1,11 +1,11 @@
 """COCO-Stuff10k, 171 classes, of either edition: ``cocostuff-10k-v1.*`` -> ``coco/coco_stuff_10k``.
 
 The matrix ``S`` of each ``.mat`` file holds, in v1.1, COCO's ids: 0 for unlabelled, 1..182, eleven of which never
-occur; in v1.0, 1 for unlabelled and 2..172 without gaps. Most pictures hold an id that only one of the two has (0, one
+occur; in v1.0, 1 for unlabelled and 2..172 without gaps. Most images hold an id that only one of the two has (0, one
 of the eleven, one above 172): these decide, not the folder's name or the file's format.
 """
 
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,21 +15,20 @@ import numpy as np
 from icpc_d2.data.class_list import ClassList, read_class_list
 from icpc_d2.data.reading import BadFileError
 from icpc_d2.tools.prepare.archives import Archive
-from icpc_d2.tools.prepare.converters import convert_label, id_table, link_or_copy, mat_reader
-from icpc_d2.tools.prepare.recipe import Preparation, Split, main, tasks_of_files
+from icpc_d2.tools.prepare.converters import convert_label, id_table, read_mat
+from icpc_d2.tools.prepare.recipe import Files, Preparation, Split, read_stems
 
-OFFICIAL_COUNTS = {"train": 9000, "test": 1000}
-read = mat_reader("S")
+_read = partial(read_mat, field="S")
 
 
 def tables(classes: ClassList) -> dict[str, np.ndarray]:
-    """Edition -> table from its ids to 0..170 or 255; -1 where it has no such id."""
+    """Return edition -> table from its ids to 0..170 or 255, -1 where it has no such id."""
     v1_0 = replace(classes, ids=[index + 2 for index in range(len(classes))])
-    return {"1.0": id_table(v1_0, [1], 255), "1.1": id_table(classes, [0], 255)}
+    return {"1.0": id_table(v1_0, [1]), "1.1": id_table(classes, [0])}
 
 
 def edition_of(ids: np.ndarray, classes: ClassList) -> str | None:
-    """The only edition that has all of these ids, "1.0" or "1.1"; None if both have them.
+    """Return the only edition that has all of these ids, "1.0" or "1.1"; None if both have them.
 
     Raises:
         ValueError: neither has.
@@ -46,7 +45,7 @@ def edition_of(ids: np.ndarray, classes: ClassList) -> str | None:
 
 
 def table_of(files: list[Path], classes: ClassList) -> np.ndarray:
-    """The table of the edition that the first file with an id of its own tells.
+    """Return the table of the edition that the first file with an id of its own tells.
 
     All others are held to it: a file of the other edition has ids that the table lacks, which is an error.
 
@@ -55,7 +54,7 @@ def table_of(files: list[Path], classes: ClassList) -> np.ndarray:
     """
     for file in files:
         try:
-            edition = edition_of(read(file), classes)
+            edition = edition_of(_read(file), classes)
         except BadFileError:
             continue  # named when it is converted
         except ValueError as error:
@@ -68,8 +67,8 @@ def table_of(files: list[Path], classes: ClassList) -> np.ndarray:
     )
 
 
-def splits(root: Path) -> list[Split]:
-    """List the splits of COCO-Stuff10k below `root`.
+def coco_stuff_10k_splits(root: Path) -> Iterator[Split]:
+    """Yield the splits of COCO-Stuff10k below `root`.
 
     Raises:
         ValueError: both editions are there, or none can be told from the labels.
@@ -81,27 +80,15 @@ def splits(root: Path) -> list[Split]:
     folder = found[0] if found else root / "cocostuff-10k-v1.1"
     mat_files = sorted(folder.glob("annotations/[!.]*.mat"))
     table = table_of(mat_files, classes) if mat_files else None
-    convert = partial(convert_label, table=table, read=read)
-    result = []
-    for name, count in OFFICIAL_COUNTS.items():
-        names = folder / "imageLists" / f"{name}.txt"
-        stems = names.read_text().split() if names.is_file() and table is not None else []
-        images, labels = target / "images_detectron2" / name, target / "annotations_detectron2" / name
-        tasks = [
-            *tasks_of_files(
-                [folder / "images" / f"{stem}.jpg" for stem in stems], lambda f, to=images: to / f.name, link_or_copy
-            ),
-            *tasks_of_files(
-                [folder / "annotations" / f"{stem}.mat" for stem in stems],
-                lambda f, to=labels: to / f"{f.stem}.png",
-                convert,
-            ),
-        ]
-        sources = (names, folder / "images", folder / "annotations")
-        result.append(
-            Split(name, sources, tasks, images, labels, len(classes), official_count=count, stems=frozenset(stems))
+    convert = partial(convert_label, table=table, read=_read)
+    for name, count in {"train": 9000, "test": 1000}.items():
+        listed = folder / "imageLists" / f"{name}.txt"
+        stems = read_stems(listed)
+        images = Files(folder / "images", target / "images_detectron2" / name, "*.jpg", stems=stems)
+        labels = Files(
+            folder / "annotations", target / "annotations_detectron2" / name, "*.mat", convert, ".png", stems
         )
-    return result
+        yield Split(name, images, labels, len(classes), count, stems, listed)
 
 
 COCO_STUFF_10K = Preparation(
@@ -109,13 +96,10 @@ COCO_STUFF_10K = Preparation(
     folder="cocostuff-10k-v1.1",
     page="http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/cocostuff-10k-v1.1.zip",
     archive="cocostuff-10k-v1.1.zip (2.0 GB)",
-    splits=splits,
+    splits=coco_stuff_10k_splits,
     archives=tuple(
         Archive(f"cocostuff-10k-v{edition}.zip", f"cocostuff-10k-v{edition}", ("images", "annotations", "imageLists"))
         for edition in ("1.0", "1.1")
     ),
-    mistaken={"stuffthingmaps*": "COCO-Stuff 164k (python -m icpc_d2.tools.prepare coco_stuff_164k)"},
+    mistaken={"stuffthingmaps*": "COCO-Stuff 164k (icpc prepare coco_stuff_164k)"},
 )
-
-if __name__ == "__main__":
-    sys.exit(main(COCO_STUFF_10K))

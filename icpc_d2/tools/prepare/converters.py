@@ -1,15 +1,14 @@
-"""From one file of a download to the file that Detectron2 reads."""
+"""Conversions of one file of a download to the file that Detectron2 reads."""
 
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from icpc_d2.data.class_list import ClassList
+from icpc_d2.data.class_list import ClassList, ignore_label_of
 from icpc_d2.data.reading import BadFileError, read_image, read_label
 
 NAMED_IDS = 5
@@ -24,15 +23,16 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def id_table(classes: ClassList, ignored: Iterable[int], ignore_label: int) -> np.ndarray:
-    """Table from a data set's own ids to training ids; an id that it should not have becomes -1.
+def id_table(classes: ClassList, others: Iterable[int], others_become: int | None = None) -> np.ndarray:
+    """Return a table from a data set's own ids to training ids; an id that it should not have becomes -1.
 
     Args:
-        ignored: ids that become the ignore label.
+        others: ids of no class.
+        others_become: a training id; None: the ignore label.
     """
-    ignored = list(ignored)
-    table = np.full(max([*classes.ids, *ignored]) + 1, -1, np.int32)
-    table[ignored] = ignore_label
+    others = list(others)
+    table = np.full(max([*classes.ids, *others]) + 1, -1, np.int32)
+    table[others] = ignore_label_of(len(classes)) if others_become is None else others_become
     table[classes.ids] = np.arange(len(classes))
     return table
 
@@ -61,16 +61,12 @@ def convert_label(
     if len(wrong):
         wanted = _ranges(np.flatnonzero(table >= 0))
         raise BadFileError(f"{source}: found the ids {wrong[:NAMED_IDS].tolist()}, wanted {wanted}.")
-    save_label(_reduced(Image.fromarray(mapped), short_side, Image.Resampling.NEAREST), target, table.max())
-
-
-def save_label(label: Image.Image | np.ndarray, target: Path, largest: int) -> None:
-    """Write ids in the depth that the `largest` of the data set needs, as PNG or TIFF by the target's ending."""
-    Image.fromarray(np.asarray(label).astype(np.uint8 if largest <= 255 else np.uint16)).save(target)
+    image = _reduced(Image.fromarray(mapped), short_side, Image.Resampling.NEAREST)
+    Image.fromarray(np.asarray(image).astype(np.uint8 if table.max() <= 255 else np.uint16)).save(target)
 
 
 def reduce_image(source: Path, target: Path, short_side: int) -> None:
-    """Write a JPEG of an upright RGB picture whose short side is at most this; one that needs no change is linked.
+    """Write a JPEG of an upright RGB image whose short side is at most this; one that needs no change is linked.
 
     Raises:
         BadFileError: an unreadable file.
@@ -91,18 +87,13 @@ def _reduced(image: Image.Image, short_side: int, resampling: Image.Resampling) 
 
 
 def _ranges(values: np.ndarray) -> str:
-    """[0, 1, 2, 5] -> "0..2, 5"."""
+    """Write increasing numbers in short: [0, 1, 2, 5] -> "0..2, 5"."""
     runs = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
 
 
-def mat_reader(field: str) -> Callable[[Path], np.ndarray]:
-    """A function that reads a matrix of integers from MATLAB's files, those up to v7 and v7.3."""
-    return partial(read_mat, field=field)
-
-
 def read_mat(source: Path, field: str) -> np.ndarray:
-    """Read the field of a ``.mat`` file, (H, W) int64.
+    """Read the field of a MATLAB file, up to v7 or v7.3: (H, W) int64.
 
     Raises:
         BadFileError: an unreadable file, or one without such a field.
