@@ -39,7 +39,7 @@ def decode(file: Path) -> np.ndarray:
 
 
 def read_index(file: Path) -> dict[str, Any]:
-    """Read ``index_ade20k.pkl``, without executing what it might hold.
+    """Read ``index_ade20k.pkl``, a pickle, of which arrays and plain data alone are read.
 
     Returns:
         Its dict; "folder" and "filename" have an entry for each image, "objectnames" the names of the ids from 1 on.
