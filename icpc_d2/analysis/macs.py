@@ -52,10 +52,7 @@ class PartTracker:
     """
 
     def __init__(self, parts: Mapping[str, nn.Module]) -> None:
-        """
-        Args:
-            parts: see :func:`count_macs`.
-        """
+        """Prepare to count by `parts`, see :func:`count_macs`."""
         self._names = {module: name for name, part in parts.items() for module in part.modules()}
         self._running = [""]
         self._hooks: list[RemovableHandle] = []

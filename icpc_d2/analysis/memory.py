@@ -14,6 +14,6 @@ def peak_memory(device: torch.device) -> float:
 
 
 def max_rss() -> float:
-    """The peak of the process's resident memory, in MiB."""
+    """Return the peak of the process's resident memory, in MiB."""
     # In KiB but on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

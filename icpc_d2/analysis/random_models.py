@@ -78,7 +78,7 @@ def share_parameters(source: nn.Module, target: nn.Module) -> None:
 
 
 def random_batch(num_classes: int, count: int, size: int) -> list[dict[str, Tensor]]:
-    """Images of noise, and labels in blocks of 32 pixels, so that classes have points at every stride.
+    """Draw images of noise, and labels in blocks of 32 pixels, so that classes have points at every stride.
 
     Args:
         size: side of the images in pixels, a multiple of 32.

@@ -20,11 +20,7 @@ class Palette:
     def __init__(
         self, names: Sequence[str], colors: Sequence[Sequence[int]] | None = None, ignore_label: int = 255
     ) -> None:
-        """
-        Args:
-            names: of the classes.
-            colors: as many RGB triples in 0..255; None: :func:`distinct_colors`.
-            ignore_label: label value that is ignored.
+        """Take names, and as many RGB triples in 0..255 or else :func:`distinct_colors`.
 
         Raises:
             ValueError: names and colours differ in number.

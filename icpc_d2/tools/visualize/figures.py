@@ -1,4 +1,4 @@
-"""The six figures of ``icpc_d2.tools.visualize.command``: from its command line to what is drawn."""
+"""The six figures of ``icpc visualize``: each takes the command line, and calls the plot with what the models give."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -17,11 +17,10 @@ from icpc_d2.tools.visualize.trained import (
     Trained,
     dataset_samples,
     find_dataset,
+    find_palette,
     largest_classes,
     load_aligned,
     load_trained,
-    palette,
-    same_classes,
     split_title,
 )
 from icpc_d2.visualization.confusion import draw_confusion
@@ -33,22 +32,20 @@ from icpc_d2.visualization.tsne import EmbeddedSet, draw_tsne
 
 
 def overlay_figure(args: Namespace) -> None:
-    """Draw pictures, their labels, and what a model predicts."""
+    """Draw images, their labels, and a model's predictions."""
     trained = load_trained(args.models[0])
     samples = _samples(args, trained)
-    with torch.no_grad():
-        predictions = [trained.model([trained.inputs(sample)])[0]["sem_seg"].argmax(dim=0) for sample in samples]
-    pictures = [
-        Segmented(sample.image, labels.cpu().numpy(), sample.label)
-        for sample, labels in zip(samples, predictions, strict=True)
-    ]
-    draw_segmentations(
-        args.out, pictures, palette(trained, None if args.images else find_dataset(trained, args.dataset))
-    )
+    images = []
+    for sample in samples:
+        with torch.no_grad():
+            (prediction,) = trained.model([trained.inputs(sample)])
+        images.append(Segmented(sample.image, prediction["sem_seg"].argmax(dim=0).cpu().numpy(), sample.label))
+    palette = find_palette(trained, None if args.images else find_dataset(trained, args.dataset))
+    draw_segmentations(args.out, images, palette)
 
 
 def regions_figure(args: Namespace) -> None:
-    """Draw the score maps of some classes, a row for each picture and model."""
+    """Draw the score maps of some classes, a row for each image and model."""
     models = [load_aligned(source) for source in args.models]
     samples = _samples(args, models[0])
     classes = _classes(args, models, samples)
@@ -82,7 +79,7 @@ def curves_figure(args: Namespace) -> None:
 
 
 def confusion_figure(args: Namespace) -> None:
-    """Evaluate a model, and draw what it takes for what."""
+    """Evaluate a model, and draw which classes it takes for which."""
     trained = load_trained(args.models[0])
     dataset = find_dataset(trained, args.dataset)
     evaluator = SemSegEvaluator(dataset)
@@ -103,12 +100,15 @@ def _samples(args: Namespace, trained: Trained) -> list[LabeledImage]:
 
 
 def _classes(args: Namespace, models: Sequence[Trained], samples: Sequence[LabeledImage]) -> list[int]:
-    """The classes asked for, as indices; by default the largest ones.
+    """Return the indices of the classes asked for; by default of the largest ones.
 
     Raises:
-        ValueError: a name is unknown.
+        ValueError: a name is unknown, or the models have different classes.
     """
-    names = same_classes(models)
+    first, names = models[0], models[0].names
+    for other in models:
+        if other.names != names:
+            raise ValueError(f"{first.title} and {other.title} were trained for different classes: draw one at a time.")
     if not args.classes:
         return largest_classes(samples, len(names), args.num_classes)
     asked = [name.strip() for name in args.classes.split(",")]
@@ -119,7 +119,7 @@ def _classes(args: Namespace, models: Sequence[Trained], samples: Sequence[Label
 
 
 def _embed(trained: Trained, samples: Sequence[LabeledImage], classes: list[int], args: Namespace) -> EmbeddedSet:
-    """Embeddings of some image positions, and of the classes: once if no image changes them, else once per image."""
+    """Embed some image positions, and the classes: once if no image changes them, else once per image."""
     images, texts = [], []
     for sample in samples:
         (found,) = embeddings(trained.model, [trained.inputs(sample)])

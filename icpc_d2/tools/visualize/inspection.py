@@ -1,4 +1,4 @@
-"""What a trained model sees and says, for figures: score maps, embeddings of both encoders, words near its prompt.
+"""The insides of a trained model, for figures: score maps, embeddings of both encoders, words near its prompt.
 
 Shapes: B images, K classes, C joint embedding width, D width of the text encoder, h x w positions.
 """
@@ -16,16 +16,16 @@ _END_OF_WORD = "</w>"
 
 
 class Embeddings(NamedTuple):
-    """What the two encoders give for an image."""
+    """The embeddings that the two encoders give for an image."""
 
     dense: Tensor  # (C, h, w), without what lies in the image's padding alone
-    prompted: Tensor  # (K, C), the text encoder's answer to the prompt, Eq. 2 and 3
+    prompted: Tensor  # (K, C), the text encoder's output for the prompt, Eq. 2 and 3
     refined: Tensor  # (K, C), after Eq. 4: what the dense embedding is compared with
 
 
 @torch.no_grad()
 def score_maps(model: ICPC, batched_inputs: list[dict[str, Any]], level: str) -> list[Tensor]:
-    """Score maps A of Eq. 5 and 8.
+    """Compute score maps A of Eq. 5 and 8.
 
     Args:
         batched_inputs: as the model takes them.
@@ -57,16 +57,16 @@ def embeddings(model: ICPC, batched_inputs: list[dict[str, Any]]) -> list[Embedd
     prompted = model.text_encoder(model.class_tokens, model.prompt(global_embed))
     refined = model.context_decoder(prompted, global_embed, dense)
     stride = images.tensor.shape[-1] // dense.shape[-1]
-    answers = []
+    found = []
     for index, (height, width) in enumerate(images.image_sizes):
         inside = dense[index, :, : -(-height // stride), : -(-width // stride)]
-        answers.append(Embeddings(inside, prompted.expand_as(refined)[index], refined[index]))
-    return answers
+        found.append(Embeddings(inside, prompted.expand_as(refined)[index], refined[index]))
+    return found
 
 
 @torch.no_grad()
 def nearest_words(model: ICPC, count: int) -> list[list[tuple[str, float]]]:
-    """The words of CLIP's vocabulary that are nearest to the learned context vectors V_1..V_N.
+    """Find the words of CLIP's vocabulary that are nearest to the learned context vectors V_1..V_N.
 
     Words are tokens of two Latin letters or more that end a word.
 

@@ -1,4 +1,4 @@
-"""Trained models and pictures for tools that look into them."""
+"""The trained models and the images that figures are drawn of."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from torch import nn
 
 from icpc_d2.checkpoint.checkpoint_folder import FINAL
@@ -24,10 +24,10 @@ from icpc_d2.visualization import Palette
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """A picture, and its label map if it has one.
+    """The files of an image, and of its label map if it has one.
 
     Attributes:
-        file_name: of the picture.
+        file_name: of the image.
         label_file_name: of the label map; empty if there is none.
         label_colors: (r, g, b) -> id, for label maps that have colours.
         ignore_label: label value that is ignored.
@@ -40,12 +40,12 @@ class LabeledImage:
 
     @cached_property
     def image(self) -> np.ndarray:
-        """(H, W, 3) uint8, RGB."""
+        """The image, (H, W, 3) uint8, RGB."""
         return read_image(self.file_name)
 
     @cached_property
     def label(self) -> np.ndarray | None:
-        """(H, W) int64, ids of classes or the ignore label."""
+        """The label map, (H, W) int64, ids of classes or the ignore label."""
         return read_label(self.label_file_name, colors=self.label_colors) if self.label_file_name else None
 
 
@@ -66,12 +66,12 @@ class Trained:
     names: list[str]
 
     def inputs(self, sample: LabeledImage) -> dict[str, Any]:
-        """What the model takes, resized as its config says."""
+        """Read an image as the model takes it, resized as its config says."""
         return SemSegDatasetMapper(self.cfg, False)({"file_name": sample.file_name})
 
 
 def split_title(source: str) -> tuple[str, Path]:
-    """Split ``TITLE=PATH``; without a title it is the last part of the path that says something."""
+    """Split ``TITLE=PATH``; without a title it is the name of the run's folder."""
     title, separator, path = source.partition("=")
     if separator and not Path(source).exists():
         return title, Path(path)
@@ -93,10 +93,10 @@ def load_trained(source: str) -> Trained:
 
 
 def load_aligned(source: str) -> Trained:
-    """Likewise, a model that compares images with text.
+    """Load a model as :func:`load_trained` does.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it compares no images with text.
     """
     trained = load_trained(source)
     if not isinstance(trained.model, ICPC):
@@ -106,23 +106,8 @@ def load_aligned(source: str) -> Trained:
     return trained
 
 
-def same_classes(models: Sequence[Trained]) -> list[str]:
-    """The class names that all models share.
-
-    Raises:
-        ValueError: they have different ones.
-    """
-    first = models[0]
-    for trained in models:
-        if trained.names != first.names:
-            raise ValueError(
-                f"{first.title} and {trained.title} were trained for different classes: draw one at a time."
-            )
-    return first.names
-
-
 def dataset_samples(trained: Trained, dataset: str | None, count: int) -> list[LabeledImage]:
-    """Samples that are evenly spread over a data set.
+    """Choose images with labels that are evenly spread over a data set.
 
     Args:
         dataset: its name; None: the first one that the model is tested on.
@@ -141,11 +126,11 @@ def dataset_samples(trained: Trained, dataset: str | None, count: int) -> list[L
 
 
 def find_dataset(trained: Trained, dataset: str | None) -> str:
-    """The name of a registered data set of the model's classes; arguments and errors as :func:`dataset_samples`."""
+    """Return the name of a data set of the model's classes; arguments and errors as :func:`dataset_samples`."""
     name = dataset or next(iter(trained.cfg.DATASETS.TEST), "")
     register_folders([name])
     if name not in DatasetCatalog.list():
-        raise ValueError(f"there is no data set '{name}'; name one with --dataset, or pictures with --images.")
+        raise ValueError(f"there is no data set '{name}'; name one with --dataset, or images with --images.")
     found = len(MetadataCatalog.get(name).get("stuff_classes", []))
     if found != len(trained.names):
         raise ValueError(f"the data set '{name}' has {found} classes, but {trained.title} {len(trained.names)}.")
@@ -153,7 +138,7 @@ def find_dataset(trained: Trained, dataset: str | None) -> str:
 
 
 def largest_classes(samples: Sequence[LabeledImage], num_classes: int, count: int) -> list[int]:
-    """The classes with most labelled pixels, at most `count`, in their own order.
+    """Find the classes with most labelled pixels, at most `count`, in their own order.
 
     Raises:
         ValueError: there are no labels to look into.
@@ -161,17 +146,14 @@ def largest_classes(samples: Sequence[LabeledImage], num_classes: int, count: in
     pixels: Counter[int] = Counter()
     for sample in samples:
         if sample.label is None:
-            raise ValueError("pictures without labels do not tell which classes matter; name some with --classes.")
-        ids, counts = np.unique(sample.label, return_counts=True)
+            raise ValueError("images without labels do not tell which classes matter; name some with --classes.")
+        ids, counts = np.unique(sample.label[sample.label != sample.ignore_label], return_counts=True)
         pixels.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
     present = Counter({index: pixels[index] for index in range(num_classes) if pixels[index]})
-    for ignored in {sample.ignore_label for sample in samples}:
-        present.pop(ignored, None)
     return sorted(index for index, _ in present.most_common(count))
 
 
-def palette(trained: Trained, dataset: str | None) -> Palette:
-    """The colours of the model's classes: those of a data set, if it is given and has some."""
-    metadata = MetadataCatalog.get(dataset) if dataset else None
-    colors = metadata.get("stuff_colors") if metadata else None
-    return Palette(trained.names, colors, metadata.get("ignore_label", 255) if metadata else 255)
+def find_palette(trained: Trained, dataset: str | None) -> Palette:
+    """Return the colours of the model's classes: those of a data set, if it is given and has some."""
+    metadata = MetadataCatalog.get(dataset) if dataset else Metadata()
+    return Palette(trained.names, metadata.get("stuff_colors"), metadata.get("ignore_label", 255))
