@@ -24,7 +24,11 @@ def write_results(results: Mapping[str, Any], output_dir: str, provenance: Mappi
     Returns:
         The file's path.
     """
-    figures = {name: _jsonable(figures) for name, figures in _by_name(results).items()}
+    # JSON knows no NaN, and strict parsers refuse it.
+    figures = {
+        title: {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        for title, figures in _by_name(results).items()
+    }
     content = dict(figures.get("", figures))
     if provenance is not None:
         content["provenance"] = provenance
@@ -61,8 +65,3 @@ def _by_name(results: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
 
 def _text(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "absent"
-
-
-def _jsonable(figures: Mapping[str, float]) -> dict[str, float | None]:
-    # JSON knows no NaN, and strict parsers refuse it.
-    return {name: value if math.isfinite(value) else None for name, value in figures.items()}

@@ -94,7 +94,7 @@ def first_files(cfg: CfgNode, batches: int = 5) -> list[str]:
 def test_the_seed_orders_the_data(cfg: CfgNode) -> None:
     cfg.SEED = 3
     order = first_files(cfg)
-    assert len(set(order)) == 20, "an epoch shows every picture once"
+    assert len(set(order)) == 20, "an epoch shows every image once"
     assert first_files(cfg) == order
     cfg.SEED = 4
     assert first_files(cfg) != order
@@ -127,7 +127,7 @@ def test_other_samplers_of_detectron2_work(cfg: CfgNode) -> None:
     assert len(set(first_files(cfg, batches=10))) == 4
 
 
-def test_testing_shows_each_picture_once(cfg: CfgNode) -> None:
+def test_testing_shows_each_image_once(cfg: CfgNode) -> None:
     found = [sample["file_name"] for batch in Trainer.build_test_loader(cfg, cfg.DATASETS.TEST[0]) for sample in batch]
     assert found == sorted(set(found))
     assert len(found) == 20

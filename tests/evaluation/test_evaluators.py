@@ -20,16 +20,16 @@ def run(cfg: CfgNode, dataset: TinyDataset) -> dict[str, float]:
     return evaluator.evaluate()["sem_seg"]
 
 
-def test_figures_and_pictures(dataset: TinyDataset, tmp_path: Path) -> None:
+def test_figures_and_images(dataset: TinyDataset, tmp_path: Path) -> None:
     results = run(evaluation_cfg(tmp_path / "out", dataset.name, NUM_PICTURES=2), dataset)
     assert results["mIoU"] == 100
-    pictures = sorted((tmp_path / "out").rglob("*"))
-    assert [path.relative_to(tmp_path / "out").as_posix() for path in pictures] == [
+    images = sorted((tmp_path / "out").rglob("*"))
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in images] == [
         "pictures",
         "pictures/0.png",
         "pictures/1.png",
     ]
-    assert np.asarray(Image.open(pictures[1])).ndim == 3
+    assert np.asarray(Image.open(images[1])).ndim == 3
 
 
 def test_everything_that_is_slow_on_request(dataset: TinyDataset, tmp_path: Path) -> None:
@@ -53,6 +53,6 @@ def test_other_tasks_are_refused(dataset: TinyDataset, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("count", "chosen"), [(1, [0]), (3, [0, 3, 6]), (10, list(range(10))), (99, list(range(10)))])
-def test_pictures_are_spread_evenly(count: int, chosen: list[int]) -> None:
+def test_images_are_spread_evenly(count: int, chosen: list[int]) -> None:
     assert spread(range(10), count) == chosen
     assert spread([], count) == []

@@ -39,7 +39,7 @@ class Model(nn.Module):
 
 @pytest.fixture
 def cfg(tmp_path: Path) -> Iterator[CfgNode]:
-    """Three pictures, of which `Model` gets two right."""
+    """Three images, of which `Model` gets two right."""
     samples = []
     for index, red in enumerate((0, 1, 3)):
         sample = {"file_name": str(tmp_path / f"{index}.png"), "sem_seg_file_name": str(tmp_path / f"{index}_.png")}

@@ -36,7 +36,7 @@ def models() -> Callable[[bool], nn.Module]:
     return built.get
 
 
-def picture(height: int, width: int) -> Tensor:
+def make_image(height: int, width: int) -> Tensor:
     return torch.randint(256, (3, height, width), dtype=torch.uint8)
 
 
@@ -60,7 +60,7 @@ def definition(model: nn.Module, image: Tensor, mirrors: tuple[bool, ...]) -> Te
 @pytest.mark.parametrize("sliding", [True, False])
 @pytest.mark.parametrize(("height", "width"), [(97, 131), (33, 171)])
 def test_equals_its_definition(models: Callable, sliding: bool, mirror: bool, height: int, width: int) -> None:
-    model, image = models(sliding), picture(height, width)
+    model, image = models(sliding), make_image(height, width)
     multi_scale = MultiScale(model, short_side=SHORT, max_long_side=LONG, scales=SCALES, mirror=mirror).eval()
     batch = [{"image": image, **OUTPUT}]
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_equals_its_definition(models: Callable, sliding: bool, mirror: bool, he
 
 
 def test_one_scale_alone_is_the_single_scale_protocol(models: Callable) -> None:
-    model, image = models(True), picture(64, 97)
+    model, image = models(True), make_image(64, 97)
     multi_scale = MultiScale(model, short_side=64, max_long_side=128, scales=[1.0], mirror=False).eval()
     with torch.no_grad():
         found, wanted = multi_scale.label_maps([{"image": image}]), model.label_maps([{"image": image}])
@@ -88,7 +88,7 @@ def test_scales_that_cannot_be_are_refused(models: Callable, scales: tuple[float
 
 
 class Recording(nn.Module):
-    """Passes on what it is asked, and remembers how large the pictures were."""
+    """Passes on what it is asked, and remembers how large the images were."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -102,8 +102,8 @@ class Recording(nn.Module):
 
 @pytest.fixture
 def cfg(tmp_path: Path) -> Iterator[CfgNode]:
-    """One picture of 48 x 80, to be tested at 32."""
-    sample = {"file_name": str(tmp_path / "picture.png"), "sem_seg_file_name": str(tmp_path / "label.png")}
+    """One image of 48 x 80, to be tested at 32."""
+    sample = {"file_name": str(tmp_path / "image.png"), "sem_seg_file_name": str(tmp_path / "label.png")}
     Image.fromarray(np.random.randint(0, 256, (48, 80, 3), dtype=np.uint8)).save(sample["file_name"])
     Image.fromarray(np.random.randint(0, 6, (48, 80), dtype=np.uint8)).save(sample["sem_seg_file_name"])
     name = f"scales_{tmp_path.name}"
@@ -119,7 +119,7 @@ def cfg(tmp_path: Path) -> Iterator[CfgNode]:
     MetadataCatalog.remove(name)
 
 
-def test_an_evaluation_sees_each_size_of_the_picture_as_it_is_on_disk(cfg: CfgNode, models: Callable) -> None:
+def test_an_evaluation_sees_each_size_of_the_image_as_it_is_on_disk(cfg: CfgNode, models: Callable) -> None:
     recording = Recording(models(False))
     results = Trainer.test(cfg, recording)
     sizes = [(16, 27), (24, 40), (32, 53), (40, 67), (48, 80), (56, 93)]
@@ -127,7 +127,7 @@ def test_an_evaluation_sees_each_size_of_the_picture_as_it_is_on_disk(cfg: CfgNo
     assert 0 <= results["sem_seg"]["pACC"] <= 100
 
 
-def test_the_picture_comes_as_it_is_on_disk(cfg: CfgNode) -> None:
+def test_the_image_comes_as_it_is_on_disk(cfg: CfgNode) -> None:
     (sample,) = DatasetCatalog.get(cfg.DATASETS.TEST[0])
     assert SemSegDatasetMapper(cfg, False)(sample)["image"].shape == (3, 48, 80)
     cfg.TEST.AUG.ENABLED = False

@@ -15,7 +15,7 @@ from tests.support.evaluation import TINY_CLASSES, TinyDataset
 
 
 def scores(dataset: TinyDataset) -> list[Tensor]:
-    """Random scores (K, H, W) of each picture that favour the truth."""
+    """Random scores (K, H, W) of each image that favour the truth."""
     random = torch.Generator().manual_seed(1)
     answers = []
     for label in dataset.labels:

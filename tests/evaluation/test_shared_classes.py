@@ -109,7 +109,7 @@ def test_label_maps_serve_where_all_are_candidates(cfg: CfgNode, dataset: TinyDa
     )
 
 
-def test_pictures_have_the_colours_of_the_data_set(cfg: CfgNode, dataset: TinyDataset, scores: list[Tensor]) -> None:
+def test_images_have_the_colours_of_the_data_set(cfg: CfgNode, dataset: TinyDataset, scores: list[Tensor]) -> None:
     cfg.TEST.SEM_SEG.NUM_PICTURES = 3
     evaluate(cfg, dataset, [{"sem_seg": score} for score in scores])
     evaluator = build_evaluator(cfg, dataset.name)._evaluators[-1]

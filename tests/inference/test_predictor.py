@@ -1,4 +1,4 @@
-"""Predictor: what Detectron2's predictor says, from any kind of picture, in any number of threads, with any words."""
+"""Predictor: what Detectron2's predictor says, from any kind of image, in any number of threads, with any words."""
 
 import gc
 import json
@@ -45,7 +45,7 @@ def load(tmp_path: Path) -> Callable[..., Predictor]:
     return lambda *options: Predictor(write_checkpoint(tmp_path, tiny_cfg(*options)), "cpu")
 
 
-def picture(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:
+def make_image(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:
     blocks = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
     return np.asarray(Image.fromarray(blocks).resize((width, height)))
 
@@ -56,8 +56,8 @@ def test_equals_default_predictor(tmp_path: Path, options: tuple) -> None:
     cfg.MODEL.WEIGHTS = str(write_checkpoint(tmp_path, cfg))
     theirs, ours = DefaultPredictor(cfg), Predictor(cfg)
     for size in ((60, 90), (131, 47), (64, 64)):
-        logits = theirs(picture(*size)[:, :, ::-1])["sem_seg"]
-        found = ours(picture(*size))
+        logits = theirs(make_image(*size)[:, :, ::-1])["sem_seg"]
+        found = ours(make_image(*size))
         np.testing.assert_array_equal(found.labels, logits.argmax(dim=0))
         probabilities = np.stack([found.probability(name) for name in CLASSES])
         np.testing.assert_allclose(probabilities, logits.softmax(dim=0), atol=1e-5)
@@ -65,8 +65,8 @@ def test_equals_default_predictor(tmp_path: Path, options: tuple) -> None:
         assert probabilities.std(axis=(1, 2)).min() > 0, "a constant proves nothing"
 
 
-def test_any_kind_of_picture(predictor: Predictor, tmp_path: Path) -> None:
-    image = picture()
+def test_any_kind_of_image(predictor: Predictor, tmp_path: Path) -> None:
+    image = make_image()
     wanted = predictor(image).labels
     Image.fromarray(image).save(tmp_path / "plain.png")
     for kind in (tmp_path / "plain.png", str(tmp_path / "plain.png"), Image.fromarray(image)):
@@ -87,7 +87,7 @@ def test_any_kind_of_picture(predictor: Predictor, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong", [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7]
 )
-def test_what_is_no_picture_is_named(predictor: Predictor, wrong: object) -> None:
+def test_what_is_no_image_is_named(predictor: Predictor, wrong: object) -> None:
     with pytest.raises(ValueError, match="found an image of .*wanted"):
         predictor(wrong)
 
@@ -99,7 +99,12 @@ def test_broken_files_are_named(predictor: Predictor, tmp_path: Path) -> None:
 
 
 def test_lists_keep_their_order(predictor: Predictor) -> None:
-    images = [picture(60, 90, 1), picture(50, 80, 2), picture(60, 90, 3), *(picture(64, 64, k) for k in range(4, 14))]
+    images = [
+        make_image(60, 90, 1),
+        make_image(50, 80, 2),
+        make_image(60, 90, 3),
+        *(make_image(64, 64, k) for k in range(4, 14)),
+    ]
     found = predictor(images)
     assert predictor([]) == []
     for image, prediction in zip(images, found, strict=True):
@@ -111,7 +116,7 @@ def test_lists_keep_their_order(predictor: Predictor) -> None:
 
 def test_threads_give_the_same_and_nothing_global_changes(checkpoint: Path) -> None:
     predictor = Predictor(checkpoint, "cpu")  # a new one, which has kept nothing of earlier calls
-    jobs = [(picture(60, 90, k % 4), [None, WORDS, ["water", "sand"]][k % 3]) for k in range(16)]
+    jobs = [(make_image(60, 90, k % 4), [None, WORDS, ["water", "sand"]][k % 3]) for k in range(16)]
     random, numpy_random = torch.get_rng_state(), np.random.get_state()[1].copy()
     catalog = set(MetadataCatalog.list())
 
@@ -133,11 +138,11 @@ def test_threads_give_the_same_and_nothing_global_changes(checkpoint: Path) -> N
 )
 def test_other_words_by_the_plain_way(load: Callable, prompt: str, scales: list[str], level: str) -> None:
     predictor = load("MODEL.PROMPT.NAME", prompt, "MODEL.ALIGNMENT.LOSS_SCALES", scales)
-    found = predictor(picture(64, 96), classes=WORDS)
+    found = predictor(make_image(64, 96), classes=WORDS)
 
     model = predictor._model
     with torch.no_grad():
-        image = torch.from_numpy(picture(64, 96).transpose(2, 0, 1).copy())
+        image = torch.from_numpy(make_image(64, 96).transpose(2, 0, 1).copy())
         features = model.backbone((image - model.pixel_mean)[None] / model.pixel_std)
         embed = features["dense_embed"]
         tokens = model.class_tokens.renamed(WORDS)
@@ -154,9 +159,9 @@ def test_other_words_by_the_plain_way(load: Callable, prompt: str, scales: list[
 
 
 def test_its_own_words_are_its_own_alignment(predictor: Predictor) -> None:
-    words, own = predictor(picture(), classes=", ".join(CLASSES)), predictor(picture(), predict_from="alignment")
+    words, own = predictor(make_image(), classes=", ".join(CLASSES)), predictor(make_image(), predict_from="alignment")
     np.testing.assert_array_equal(words.labels, own.labels)
-    decoded = predictor.predict(picture())
+    decoded = predictor.predict(make_image())
     assert decoded.predict_from == "decoder"
     for name in CLASSES:
         np.testing.assert_array_equal(words.regions(name), own.regions(name))
@@ -168,7 +173,7 @@ def test_text_is_encoded_once_for_each_vocabulary(load: Callable) -> None:
     predictor = load("MODEL.PROMPT.NAME", "coop")
 
     def cost(classes: list[str] | None) -> int:
-        return count_macs(lambda: predictor([picture(), picture(50, 50)], classes=classes)).total()
+        return count_macs(lambda: predictor([make_image(), make_image(50, 50)], classes=classes)).total()
 
     vocabularies = (WORDS, ["water", "sand"], None)
     first, second, third = ([cost(classes) for classes in vocabularies] for _ in range(3))
@@ -185,7 +190,7 @@ def test_vocabularies_are_kept_but_not_without_end(predictor: Predictor, monkeyp
 
     monkeypatch.setattr(ClassTokens, "renamed", note)
     for number in [*range(VOCABULARIES + 3), VOCABULARIES + 2]:
-        predictor(picture(32, 32), classes=["water", f"sand {number}"])
+        predictor(make_image(32, 32), classes=["water", f"sand {number}"])
     assert len(made) == VOCABULARIES + 3
     gc.collect()
     assert sum(tokens() is not None for tokens in made) == VOCABULARIES
@@ -193,26 +198,26 @@ def test_vocabularies_are_kept_but_not_without_end(predictor: Predictor, monkeyp
 
 def test_questions_that_have_no_answer(predictor: Predictor) -> None:
     with pytest.raises(ValueError, match="bound to the classes that it was trained for"):
-        predictor(picture(), classes=WORDS, predict_from="decoder")
+        predictor(make_image(), classes=WORDS, predict_from="decoder")
     with pytest.raises(ValueError, match="wanted is 'decoder' or 'alignment'"):
-        predictor(picture(), predict_from="text")
+        predictor(make_image(), predict_from="text")
     with pytest.raises(ValueError, match="read alike"):
-        predictor(picture(), classes=["sky", "Sky"])
+        predictor(make_image(), classes=["sky", "Sky"])
     with pytest.raises(ValueError, match=r"no class 'skyy'.*\['sky'\]"):
-        predictor(picture()).probability("skyy")
+        predictor(make_image()).probability("skyy")
 
 
 def test_a_model_without_text(tmp_path: Path) -> None:
     cfg = tiny_cfg("MODEL.META_ARCHITECTURE", "SemanticSegmentor", "MODEL.BACKBONE.NAME", "build_fpn_backbone",
                    "MODEL.CLIP.OUT_FEATURES", ["res2", "res3", "res4", "res5"])  # fmt: skip
     cfg.MODEL.WEIGHTS = str(write_checkpoint(tmp_path, cfg))
-    found = Predictor(cfg)(picture())
-    wanted = DefaultPredictor(cfg)(picture()[:, :, ::-1])["sem_seg"].argmax(dim=0)
+    found = Predictor(cfg)(make_image())
+    wanted = DefaultPredictor(cfg)(make_image()[:, :, ::-1])["sem_seg"].argmax(dim=0)
     np.testing.assert_array_equal(found.labels, wanted)
     with pytest.raises(ValueError, match="no alignment"):
         found.regions("sky")
     with pytest.raises(ValueError, match="compares no text with images"):
-        Predictor(cfg)(picture(), classes=WORDS)
+        Predictor(cfg)(make_image(), classes=WORDS)
 
 
 def test_the_config_beside_or_inside_the_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
@@ -222,7 +227,9 @@ def test_the_config_beside_or_inside_the_checkpoint(checkpoint: Path, tmp_path: 
     with pytest.raises(FileNotFoundError, match=r"no config\.yaml beside"):
         Predictor(alone)
     torch.save({**content, "config": (checkpoint.parent / "config.yaml").read_text()}, alone)
-    np.testing.assert_array_equal(Predictor(alone, "cpu")(picture()).labels, Predictor(checkpoint)(picture()).labels)
+    np.testing.assert_array_equal(
+        Predictor(alone, "cpu")(make_image()).labels, Predictor(checkpoint)(make_image()).labels
+    )
     with pytest.raises(FileNotFoundError, match=r"no checkpoint .*nowhere\.pth"):
         Predictor(tmp_path / "nowhere.pth")
 
@@ -247,9 +254,9 @@ def test_colours_are_those_of_the_training_set(checkpoint: Path) -> None:
         predictor = Predictor(cfg)
     finally:
         MetadataCatalog.remove("coloured")
-    prediction = predictor(picture())
+    prediction = predictor(make_image())
     np.testing.assert_array_equal(prediction.color(), np.array(colors)[prediction.labels])
-    words = predictor(picture(), classes=["car", "grass", "sky"])
+    words = predictor(make_image(), classes=["car", "grass", "sky"])
     known = words.labels != 1
     assert known.any()
     wanted = np.array([colors[3], (0, 0, 0), colors[0]])[words.labels]
@@ -257,7 +264,7 @@ def test_colours_are_those_of_the_training_set(checkpoint: Path) -> None:
 
 
 def test_files_of_every_kind(predictor: Predictor, tmp_path: Path) -> None:
-    prediction = predictor(picture())
+    prediction = predictor(make_image())
     for kind in ("overlay", "color", "label", "side-by-side", "json"):
         prediction.save(tmp_path / "new" / f"{kind}{'.json' if kind == 'json' else '.png'}", kind)
     read = {path.stem: np.asarray(Image.open(path)) for path in (tmp_path / "new").glob("*.png")}
@@ -280,7 +287,7 @@ def test_a_file_that_cannot_be_finished_leaves_nothing(
         Path(path).write_bytes(b"half")
         raise OSError("No space left on device")
 
-    prediction = predictor(picture())
+    prediction = predictor(make_image())
     prediction.save(tmp_path / "label.png", "label")
     before = (tmp_path / "label.png").read_bytes()
     monkeypatch.setattr(Image.Image, "save", fail)
@@ -291,7 +298,7 @@ def test_a_file_that_cannot_be_finished_leaves_nothing(
 
 
 def test_labels_of_many_classes_are_16_bit(predictor: Predictor, tmp_path: Path) -> None:
-    prediction = predictor(picture(), classes=[f"thing {number}" for number in range(300)])
+    prediction = predictor(make_image(), classes=[f"thing {number}" for number in range(300)])
     prediction.save(tmp_path / "label.png", "label")
     read = np.asarray(Image.open(tmp_path / "label.png"))
     np.testing.assert_array_equal(read, prediction.labels)
