@@ -30,7 +30,7 @@ from icpc_d2.tools.app import command as app
 
 DOCUMENT = read("docs/app.md")
 _ALL = [*commands_of("docs/app.md"), *commands_of("README.md")]
-COMMANDS = sorted({command.split("  #")[0] for command in _ALL if "icpc_d2.tools.app.command" in command})
+COMMANDS = sorted({command.split("  #")[0] for command in _ALL if command.startswith("icpc app ")})
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +225,8 @@ def test_the_documents_commands_serve_until_they_are_interrupted(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [sys.executable, *shlex.split(command, comments=True)[1:], "--device", "cpu", "--port", str(port)]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    words = ["-m", "icpc_d2", *shlex.split(command, comments=True)[1:], "--device", "cpu", "--port", str(port)]
+    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
         if is_open := "--host 0.0.0.0" in command:
             assert "there is no password" in process.stdout.readline()

@@ -8,11 +8,11 @@ from icpc_d2.tools.app.texts import choices, color_scale, describe_upload, legen
 
 
 def make_answer(
-    predict_from: str, words: tuple[str, ...] | None = None, notes: tuple[str, ...] = ()
+    predict_from: str, class_names: tuple[str, ...] | None = None, notes: tuple[str, ...] = ()
 ) -> SimpleNamespace:
     prediction = SimpleNamespace(labels=np.zeros((30, 40), int), predict_from=predict_from)
-    seconds = {"read": 0.0123, "model": 1.5}
-    return SimpleNamespace(prediction=prediction, upload=SimpleNamespace(notes=notes), words=words, seconds=seconds)
+    upload, seconds = SimpleNamespace(notes=notes), {"read": 0.0123, "model": 1.5}
+    return SimpleNamespace(prediction=prediction, upload=upload, class_names=class_names, seconds=seconds)
 
 
 def test_an_answer_is_described_with_size_times_and_device() -> None:

@@ -15,7 +15,7 @@ from icpc_d2.tools.app.workbench import (
     SegmentedUpload,
     Workbench,
     class_colors,
-    parse_words,
+    parse_class_names,
     region_map,
     shares,
     write_examples,
@@ -45,8 +45,8 @@ def answer(workbench: Workbench, tmp_path: Path) -> SegmentedUpload:
         ("sky\nsailing   boat,,sky\r\n", ("sky", "sailing boat")),
     ],
 )
-def test_words_stand_between_commas_or_line_ends(text: str, names: tuple[str, ...] | None) -> None:
-    assert parse_words(text) == names
+def test_class_names_stand_between_commas_or_line_ends(text: str, names: tuple[str, ...] | None) -> None:
+    assert parse_class_names(text) == names
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_words_stand_between_commas_or_line_ends(text: str, names: tuple[str, ..
         ("sky, " + "very " * 40 + "long", "a class name of 204 letters; at most 80"),
     ],
 )
-def test_words_that_are_not_taken_have_a_message(text: str, message: str) -> None:
+def test_class_names_that_are_not_taken_have_a_message(text: str, message: str) -> None:
     with pytest.raises(UploadError, match=message):
-        parse_words(text)
+        parse_class_names(text)
 
 
 def test_an_answer_is_what_the_predictor_says(workbench: Workbench, answer: SegmentedUpload) -> None:
@@ -79,7 +79,7 @@ def test_shares_cover_the_picture_from_the_largest(answer: SegmentedUpload) -> N
     assert found[name] == pytest.approx((answer.prediction.labels == CLASSES.index(name)).mean())
 
 
-def test_other_words_come_from_the_alignment(workbench: Workbench, tmp_path: Path) -> None:
+def test_other_class_names_come_from_the_alignment(workbench: Workbench, tmp_path: Path) -> None:
     (tmp_path / "upload").write_bytes(encode(photo(), "PNG"))
     answer = workbench.segment(str(tmp_path / "upload"), "a.png", "lake, sailing boat", "decoder")
     assert (answer.prediction.classes, answer.prediction.predict_from) == (["lake", "sailing boat"], "alignment")

@@ -1,16 +1,16 @@
-"""A local web page: drop a picture, see its segmentation, look at region maps, type other class names.
+"""A local web page: drop an image, see its segmentation, look at region maps, type other class names.
 
 icpc app --weights output/quickstart/model_final.pth
 
 It needs the extra [demo], works without a network, and is reached from this machine alone unless told otherwise.
 """
 
-import argparse
 import logging
 import os
 import sys
 import tempfile
 import threading
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,17 +33,17 @@ def serve(workbench: Workbench, host: str, port: int, examples: Path | None, mod
     Args:
         host: name or address to listen on.
         port: as is; 0: any free one from 7860 upwards.
-        examples: folder of pictures to pick from; None: drawn ones.
+        examples: folder of images to pick from; None: drawn ones.
         model_name: for the headline.
 
     Yields:
         The page's address.
     """
-    pictures = find_examples(examples)
+    images = find_examples(examples)
     with tempfile.TemporaryDirectory(prefix="icpc_d2-app-") as folder, environment(GRADIO_TEMP_DIR=folder, **SETTINGS):
         from icpc_d2.tools.app import page
 
-        blocks = page.build_page(workbench, pictures or write_examples(folder), model_name)
+        blocks = page.build_page(workbench, images or write_examples(folder), model_name)
         try:
             _, url, _ = blocks.launch(
                 server_name=host,
@@ -77,7 +77,7 @@ def environment(**variables: str) -> Iterator[None]:
 
 
 def find_examples(folder: Path | None) -> list[Path]:
-    """Pictures in a folder, by name.
+    """List the images in a folder, by name.
 
     Raises:
         SystemExit: there are none.
@@ -91,20 +91,18 @@ def find_examples(folder: Path | None) -> list[Path]:
     return found
 
 
-def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(arguments: Sequence[str] | None) -> Namespace:
     """Read the command line."""
     limits = Limits()
-    parser = argparse.ArgumentParser(
-        prog="icpc app", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser("icpc app", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--weights", required=True, help="checkpoint, with its config.yaml beside it")
     parser.add_argument("--device", help="cpu, cuda, mps; default: the config's, or the CPU where that is not found")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in; there is no password")
     parser.add_argument("--port", type=int, default=7860, help="0: any free one")
-    parser.add_argument("--examples", type=Path, metavar="DIR", help="pictures to pick from; default: drawn scenes")
+    parser.add_argument("--examples", type=Path, metavar="DIR", help="images to pick from; default: drawn scenes")
     parser.add_argument("--max-mib", type=float, default=limits.bytes / 2**20, help="largest file that is taken")
-    parser.add_argument("--max-megapixels", type=float, default=limits.pixels / 1e6, help="largest picture taken")
-    parser.add_argument("--long-side", type=int, default=limits.long_side, help="larger pictures are reduced to this")
+    parser.add_argument("--max-megapixels", type=float, default=limits.pixels / 1e6, help="largest image taken")
+    parser.add_argument("--long-side", type=int, default=limits.long_side, help="larger images are reduced to this")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""The web page of `icpc_d2.tools.app.command`: which parts it has, where they are and what touching them does.
+"""The layout of the web page: its parts, their places and their actions.
 
 It fetches nothing from other machines: its fonts are the visitor's own, and Gradio's statistics are off.
 """
@@ -20,7 +20,7 @@ SOURCES = [("Decoder", "decoder"), ("Alignment A", "alignment")]
 KEPT = 3600
 # Requests in the queue; more are refused.
 WAITING = 64
-# Answers that are kept in memory; of more visitors the oldest ones have to send their picture again.
+# Predictions that are kept in memory; of more visitors the oldest ones have to send their image again.
 VISITORS = 64
 FONTS = ["system-ui", "sans-serif"]
 CSS = """
@@ -33,17 +33,17 @@ CSS = """
 """
 
 
-class Question(NamedTuple):
+class Request(NamedTuple):
     """Parts that the visitor fills in."""
 
-    picture: gr.Image
-    words: gr.Textbox
+    image: gr.Image
+    class_names: gr.Textbox
     source: gr.Radio
     go: gr.Button
 
 
 class Shown(NamedTuple):
-    """Parts that show an answer."""
+    """Parts that show a prediction."""
 
     status: gr.Markdown
     segmentation: gr.AnnotatedImage
@@ -57,7 +57,7 @@ class Shown(NamedTuple):
 
 
 def theme() -> gr.themes.Base:
-    """Colours and fonts; the fonts are those of the visitor's system."""
+    """Return colours and fonts; the fonts are those of the visitor's system."""
     return gr.themes.Default(
         primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]
     )
@@ -67,36 +67,36 @@ def build_page(workbench: Workbench, examples: Sequence[Path], model_name: str) 
     """Build the page.
 
     Args:
-        workbench: answers.
-        examples: pictures to pick from.
-        model_name: of what answers, for the headline.
+        workbench: predicts.
+        examples: image files to pick from.
+        model_name: for the headline.
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(KEPT // 6, KEPT), fill_width=True) as page:
         gr.Markdown(f"# {TITLE}\n{html.escape(model_name)} on {workbench.device}", elem_id="header")
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                question = _place_question(examples, workbench.predictor.predict_from)
+                request = _place_request(examples, workbench.predictor.predict_from)
             with gr.Column(scale=6):
-                shown = _place_answer()
-        _connect(question, shown, Actions(workbench, Path(question.picture.GRADIO_CACHE).resolve()))
+                shown = _place_prediction()
+        _connect(request, shown, Actions(workbench, Path(request.image.GRADIO_CACHE).resolve()))
     return page.queue(max_size=WAITING, default_concurrency_limit=1)
 
 
-def _place_question(examples: Sequence[Path], predict_from: str) -> Question:
-    picture = gr.Image(type="filepath", image_mode=None, label="Picture", height=260, elem_id="picture")
-    picture.async_move_resource_to_block_cache = refusing_urls(picture.async_move_resource_to_block_cache)
-    gr.Examples([[str(path)] for path in examples], [picture], label="Examples")
-    words = gr.Textbox(
+def _place_request(examples: Sequence[Path], predict_from: str) -> Request:
+    image = gr.Image(type="filepath", image_mode=None, label="Picture", height=260, elem_id="picture")
+    image.async_move_resource_to_block_cache = refusing_urls(image.async_move_resource_to_block_cache)
+    gr.Examples([[str(path)] for path in examples], [image], label="Examples")
+    class_names = gr.Textbox(
         label="Other class names",
         info="Between commas; the alignment A segments with any words. Empty: those of the training.",
         placeholder="sky, forest, lake, sailing boat",
         elem_id="words",
     )
     source = gr.Radio(SOURCES, value=predict_from, label="Predict from", elem_id="source")
-    return Question(picture, words, source, gr.Button("Segment", variant="primary", elem_id="go"))
+    return Request(image, class_names, source, gr.Button("Segment", variant="primary", elem_id="go"))
 
 
-def _place_answer() -> Shown:
+def _place_prediction() -> Shown:
     status = gr.Markdown(INVITATION, elem_id="status")
     with gr.Tab("Segmentation"), gr.Row():
         with gr.Column():
@@ -118,24 +118,24 @@ def _place_answer() -> Shown:
     return Shown(status, segmentation, download, region, name, agreement, compare, slider, legend)
 
 
-def _connect(question: Question, shown: Shown, actions: Actions) -> None:
+def _connect(request: Request, shown: Shown, actions: Actions) -> None:
     session = gr.State(time_to_live=KEPT)
     comparison = [shown.slider, shown.agreement, shown.legend]
     outputs = [session, shown.segmentation, shown.name, shown.region, shown.status, shown.download, *comparison]
-    answered = gr.on(
-        [question.picture.change, question.words.submit, question.source.input, question.go.click],
+    segmented = gr.on(
+        [request.image.change, request.class_names.submit, request.source.input, request.go.click],
         actions.segment,
-        [question.picture, question.words, question.source],
+        [request.image, request.class_names, request.source],
         outputs,
-        # The picture is opened by `icpc_d2.tools.app.uploads` alone.
+        # The image is opened by `icpc_d2.tools.app.uploads` alone.
         preprocess=False,
         api_name="segment",
         trigger_mode="always_last",
         concurrency_id="model",
     )
-    answered.success(actions.pack, session, shown.download, api_name="download", show_progress="hidden")
-    # Else what is shown would belong to the picture before.
-    answered.failure(cleared, None, outputs, api_visibility="private", show_progress="hidden")
+    segmented.success(actions.pack, session, shown.download, api_name="download", show_progress="hidden")
+    # Else what is shown would belong to the image before.
+    segmented.failure(cleared, None, outputs, api_visibility="private", show_progress="hidden")
     shown.segmentation.select(actions.pick, session, [shown.name, shown.region], api_visibility="private")
     shown.name.input(actions.show_region, [session, shown.name], shown.region, preprocess=False, api_name="region")
     shown.compare.click(actions.compare, session, comparison, api_name="compare", concurrency_id="model")

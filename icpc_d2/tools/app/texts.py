@@ -1,4 +1,4 @@
-"""What the web page says about an answer, as Markdown, HTML and plain text."""
+"""Texts of the web page about a prediction, as Markdown, HTML and plain text."""
 
 import html
 
@@ -11,25 +11,25 @@ from icpc_d2.tools.app.workbench import COLOR_MAP, Comparison, SegmentedUpload, 
 COMPARISON = "Left of the line the decoder, right of it the alignment A"
 
 
-def describe_upload(answer: SegmentedUpload, device: str) -> str:
-    """What was done, how long each stage took and where, as Markdown."""
-    height, width = answer.prediction.labels.shape
-    way = "the decoder" if answer.prediction.predict_from == "decoder" else "the alignment A"
-    if answer.words is not None:
+def describe_upload(segmented: SegmentedUpload, device: str) -> str:
+    """Say what was done, how long each stage took and where, as Markdown."""
+    height, width = segmented.prediction.labels.shape
+    way = "the decoder" if segmented.prediction.predict_from == "decoder" else "the alignment A"
+    if segmented.class_names is not None:
         way += ", which takes any class names; the decoder knows those of the training alone"
-    times = " · ".join(f"{stage} {1000 * seconds:.0f} ms" for stage, seconds in answer.seconds.items())
-    sentences = [f"{width} x {height} pixels, by {way}.", *answer.upload.notes]
+    times = " · ".join(f"{stage} {1000 * seconds:.0f} ms" for stage, seconds in segmented.seconds.items())
+    sentences = [f"{width} x {height} pixels, by {way}.", *segmented.upload.notes]
     return f"{' '.join(sentences)}  \n{times} · on {device}"
 
 
 def describe_comparison(comparison: Comparison) -> tuple[str, str]:
-    """How far the two agree, as Markdown, and the classes in either, as HTML."""
+    """Say how far the two agree, as Markdown, and name the classes in either, as HTML."""
     text = f"{COMPARISON}: they agree on {comparison.agreement:.1%} of the pixels."
     return text, legend(class_colors(comparison.decoder, comparison.alignment))
 
 
 def legend(colors: dict[str, str]) -> str:
-    """Swatches and names, as HTML.
+    """Draw swatches and names, as HTML.
 
     Args:
         colors: "#rrggbb" by class name.
@@ -39,12 +39,12 @@ def legend(colors: dict[str, str]) -> str:
 
 
 def color_scale() -> str:
-    """The colours of a region map, as HTML."""
+    """Draw the colours of a region map, as HTML."""
     colors = ", ".join(map(to_hex, colormaps[COLOR_MAP](np.linspace(0, 1, 9))))
     bar = f'<i style="background:linear-gradient(90deg, {colors})"></i>'
     return f'<div class="scale">0{bar}1, softmax over the classes</div>'
 
 
 def choices(shares: dict[str, float]) -> list[tuple[str, str]]:
-    """(text, class) of every class, the text with its share of the picture."""
+    """Return (text, class) of every class, the text with its share of the image."""
     return [(f"{name} · {share:.1%}" if share else f"{name} · not found", name) for name, share in shares.items()]

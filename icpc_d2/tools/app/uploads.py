@@ -1,7 +1,7 @@
-"""Pictures that strangers send: what is wrong with one is a message, and what is merely unusual is put right.
+"""Image files that strangers send: faults become messages, and what is merely unusual is put right.
 
-A picture is judged by its header before any of its pixels exist, so that a small file which unpacks to gigabytes costs
-nothing. Nothing of a file's name is used but a harmless part of it, for messages and for the name of the answer.
+An image is judged by its header before any of its pixels exist, so that a small file which unpacks to gigabytes costs
+nothing. Nothing of a file's name is used but a harmless part of it, for messages and for the name of the results.
 """
 
 import logging
@@ -20,7 +20,7 @@ from icpc_d2.data.reading import read_image
 
 logger = logging.getLogger(__name__)
 
-# Pillow knows dozens of formats, some of which start other programs; these are the ones that people have pictures in.
+# Pillow knows dozens of formats, some of which start other programs; these are the ones that people have images in.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 WANTED = f"wanted is a picture: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 # Formats whose further frames are an animation or pages; those of a JPEG are previews of a camera.
@@ -34,14 +34,14 @@ class UploadError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What is taken.
+    """Limits of what is taken.
 
     Attributes:
         bytes: largest file.
         pixels: largest height x width, as the file has it.
         min_side: shortest side in pixels.
         max_ratio: longest side as a multiple of the shortest.
-        long_side: larger pictures are reduced to this, in pixels.
+        long_side: larger images are reduced to this, in pixels.
     """
 
     bytes: int = 20 * 2**20
@@ -52,7 +52,7 @@ class Limits:
 
 
 class Upload(NamedTuple):
-    """A picture that was taken."""
+    """An image that was taken."""
 
     image: np.ndarray  # (H, W, 3) uint8, RGB, upright
     stem: str  # harmless name without ending
@@ -60,14 +60,14 @@ class Upload(NamedTuple):
 
 
 def read_upload(path: str, name: str, limits: Limits) -> Upload:
-    """Read a picture that was sent.
+    """Read an image that was sent.
 
     Args:
         path: where it is on this machine.
-        name: what the sender calls it; anything.
+        name: that the sender gave it; anything.
 
     Raises:
-        UploadError: it is empty, too large, too small, too narrow, broken, or no picture.
+        UploadError: it is empty, too large, too small, too narrow, broken, or no image.
     """
     shown = Path(harmless_name(name)).name
     size = Path(path).stat().st_size
@@ -152,7 +152,7 @@ def _reduce(image: np.ndarray, long_side: int) -> np.ndarray:
 
 
 def harmless_name(name: str) -> str:
-    """The last part of a name, of letters, digits, blanks, dots and dashes alone, and not long; or "picture"."""
+    """Return the last part of a name, of letters, digits, blanks, dots and dashes alone, and not long; or "picture"."""
     # Windows's rules know both kinds of slashes, and drive letters.
     last = PureWindowsPath(name).name
     stem, dot, ending = (re.sub(r"[^\w .-]+", "_", part) for part in last.rpartition("."))

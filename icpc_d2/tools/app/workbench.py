@@ -1,4 +1,4 @@
-"""What the web page does, without the page: a picture and words in; pictures, figures and files out."""
+"""The work behind the web page: an image and class names in; images, figures and files out."""
 
 import tempfile
 import time
@@ -17,9 +17,9 @@ from icpc_d2.inference.predictor import Predictor
 from icpc_d2.tools.app.uploads import Limits, Upload, UploadError, read_upload
 
 MOST_NAMES, LONGEST_NAME = 100, 80
-# Colours of a region map, and how much of them is seen, what is left over being the picture in grey.
+# Colours of a region map, and how much of them is seen, what is left over being the image in grey.
 COLOR_MAP, HEAT = "inferno", 0.7
-# Validation pictures with many classes in them, which no model trained on `scenes` has seen.
+# Validation images with many classes in them, which no model trained on `scenes` has seen.
 EXAMPLES = (27, 31, 18, 42, 48, 50)
 EXAMPLE_SCALE = 3
 
@@ -29,12 +29,12 @@ class SegmentedUpload(NamedTuple):
 
     upload: Upload
     prediction: Prediction
-    words: tuple[str, ...] | None  # other class names than the model's
+    class_names: tuple[str, ...] | None  # other ones than the model's
     seconds: dict[str, float]  # by stage
 
 
 class Comparison(NamedTuple):
-    """The two ways to predict, on one picture."""
+    """The two ways to predict, on one image."""
 
     decoder: Prediction
     alignment: Prediction
@@ -50,25 +50,25 @@ class Workbench:
 
     @property
     def device(self) -> str:
-        """Where the model runs, in words."""
+        """The name of the device that the model runs on."""
         device = self.predictor.device
         if device.type == "cuda":
             return torch.cuda.get_device_name(device)
         return f"CPU ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device).upper()
 
-    def segment(self, path: str, name: str, words: str = "", predict_from: str = "decoder") -> SegmentedUpload:
-        """Segment an uploaded picture.
+    def segment(self, path: str, name: str, class_names: str = "", predict_from: str = "decoder") -> SegmentedUpload:
+        """Segment an uploaded image.
 
         Args:
             path: where the upload is on this machine.
-            name: what its sender calls it.
-            words: other class names, see :func:`parse_words`; then the answer comes from the alignment.
+            name: that its sender gave it.
+            class_names: other ones, see :func:`parse_class_names`; then the prediction comes from the alignment.
             predict_from: "decoder" or "alignment".
 
         Raises:
-            UploadError: the picture or the words are not taken.
+            UploadError: the image or the class names are refused.
         """
-        names = parse_words(words)
+        names = parse_class_names(class_names)
         start = time.perf_counter()
         upload = read_upload(path, name, self.limits)
         read = time.perf_counter() - start
@@ -78,28 +78,27 @@ class Workbench:
             raise UploadError(str(error)) from error
         return SegmentedUpload(upload, prediction, names, prediction.seconds | {"read": read})
 
-    def compare(self, answer: SegmentedUpload) -> Comparison:
+    def compare(self, segmented: SegmentedUpload) -> Comparison:
         """Predict from the decoder and from A.
 
         Raises:
-            UploadError: the classes are other words than the model's, which the decoder cannot tell.
+            UploadError: the classes are not the model's, so that the decoder does not know them.
         """
-        if answer.words is not None:
+        if segmented.class_names is not None:
             raise UploadError(
                 "The decoder knows the classes of its training alone. Empty the field of class names to compare."
             )
         decoder, alignment = (
-            answer.prediction
-            if answer.prediction.predict_from == source
-            else self.predictor(answer.upload.image, predict_from=source)
+            segmented.prediction
+            if segmented.prediction.predict_from == source
+            else self.predictor(segmented.upload.image, predict_from=source)
             for source in ("decoder", "alignment")
         )
-        agreement = float((decoder.labels == alignment.labels).mean())
-        return Comparison(decoder, alignment, agreement)
+        return Comparison(decoder, alignment, float((decoder.labels == alignment.labels).mean()))
 
 
-def parse_words(text: str) -> tuple[str, ...] | None:
-    """Class names between commas or line ends, each once; None if there are none.
+def parse_class_names(text: str) -> tuple[str, ...] | None:
+    """Read class names between commas or line ends, each once; None if there are none.
 
     Raises:
         UploadError: one alone, too many, or a very long one.
@@ -121,13 +120,13 @@ def parse_words(text: str) -> tuple[str, ...] | None:
 
 
 def shares(prediction: Prediction) -> dict[str, float]:
-    """Share of the pixels of every class, the largest first."""
+    """Compute the share of the pixels of every class, the largest first."""
     counts = np.bincount(prediction.labels.ravel(), minlength=len(prediction.classes)) / prediction.labels.size
     return {prediction.classes[index]: float(counts[index]) for index in np.argsort(-counts, kind="stable")}
 
 
 def class_colors(*predictions: Prediction) -> dict[str, str]:
-    """The colours of the classes that are in any of the label maps, by name, as "#rrggbb"."""
+    """Return the colours of the classes that are in any of the label maps, by name, as "#rrggbb"."""
     colors = {}
     for prediction in predictions:
         found, firsts = np.unique(prediction.labels, return_index=True)
@@ -137,19 +136,19 @@ def class_colors(*predictions: Prediction) -> dict[str, str]:
 
 
 def region_map(prediction: Prediction, name: str) -> np.ndarray:
-    """The alignment A of a class over the picture in grey, (H, W, 3) uint8, RGB: dark is 0, bright is 1."""
+    """Draw the alignment A of a class over the image in grey, (H, W, 3) uint8, RGB: dark is 0, bright is 1."""
     grey = np.asarray(Image.fromarray(prediction.image).convert("L"))[..., None]
     heat = 255 * matplotlib.colormaps[COLOR_MAP](prediction.regions(name))[..., :3]
     return np.round((1 - HEAT) * grey + HEAT * heat).astype(np.uint8)
 
 
-def write_zip(answer: SegmentedUpload, folder: str | Path) -> Path:
-    """Write all kinds of files of a prediction into one, named for the picture, in a new folder below `folder`."""
-    path = Path(tempfile.mkdtemp(dir=folder)) / f"{answer.upload.stem}_icpc.zip"
+def write_zip(segmented: SegmentedUpload, folder: str | Path) -> Path:
+    """Write all kinds of files of a prediction into one, named for the image, in a new folder below `folder`."""
+    path = Path(tempfile.mkdtemp(dir=folder)) / f"{segmented.upload.stem}_icpc.zip"
     with tempfile.TemporaryDirectory() as parts, zipfile.ZipFile(path, "w") as archive:
         for kind, ending in KINDS.items():
             part = Path(parts) / f"{kind}{ending}"
-            answer.prediction.save(part, kind)
+            segmented.prediction.save(part, kind)
             archive.write(part, part.name)
     return path
 
