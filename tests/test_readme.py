@@ -11,8 +11,10 @@ from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from PIL import Image
 
+from icpc_cli import COMMANDS
 from icpc_d2 import add_icpc_config
 from icpc_d2.config import get_config_file
+from icpc_d2.tools.prepare.command import SETS
 from tests.support.documents import ROOT, documents, read, snippet
 
 README = read("README.md")
@@ -61,6 +63,8 @@ def test_what_documents_name_exists() -> None:
         wrong = [
             *(path for path in paths if not path.exists()),
             *(module for module in modules if importlib.util.find_spec(module) is None),
+            *(f"icpc {name}" for name in set(re.findall(r"(?:^|`|<- )icpc (\w+)", text, re.M)) - {*COMMANDS}),
+            *(f"icpc prepare {name}" for name in set(re.findall(r"\bicpc prepare (\w+)", text)) - {*SETS}),
             *(f"make {target}" for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)),
         ]
         missing += [f"{document}: {name}" for name in wrong]

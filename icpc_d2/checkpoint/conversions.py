@@ -100,9 +100,9 @@ def check_prompts(model: nn.Module, positions: int) -> None:
         ValueError: there is one; the message names the longest.
     """
     tokens = model.class_tokens
-    length = len(tokens.prefix) + model.prompt.num_context + tokens.shapes[-1][1]
+    length = len(tokens.prefix) + model.prompt.num_context + max(tokens.lengths)
     if length > positions:
-        longest = tokens.names[tokens.order.argmax()]  # groups stand in the order of their length
+        longest = tokens.names[tokens.lengths.index(max(tokens.lengths))]
         raise ValueError(
             f"The prompt of class {longest!r} has {length} tokens, but DenseCLIP's text encoder has {positions} "
             "positions. Check MODEL.CLASS_NAMES or DATASETS.TRAIN, or shorten the name."

@@ -1,1 +1,1 @@
-"""Command-line tools, each run as ``python -m icpc_d2.tools.<name>``."""
+"""The commands of ``icpc``, also run as ``python -m icpc_d2.tools.<name>``."""

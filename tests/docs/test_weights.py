@@ -55,7 +55,7 @@ def test_weights(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             options = NARROW if " imagenet " in command else () if " -c " in command else TINY
             run(command, monkeypatch, options)
         if " imagenet " in command:
-            converted = torch.load(clone / command.split()[5], weights_only=True)["model"]
+            converted = torch.load(clone / command.split()[4], weights_only=True)["model"]
             assert converted["res5.2.conv3.weight"].shape[0] == 2048
             assert not [name for name in converted if "fc." in name]
 

@@ -33,10 +33,11 @@ def save_folder_dataset(folder: Path, num_classes: int = 3) -> None:
 
 
 def save_prepared(root: Path, wanted: set[str]) -> None:
-    """Write two pictures of each registered split, as its preparation leaves them."""
+    """Write two images of each registered split, as its preparation leaves them."""
     for row in datasets.DATASETS:
-        for split, folder in row.splits.items():
+        for split in row.splits:
             if row.name.format(split) in wanted:
+                images, labels = map(Path, row.folders(str(root), split))
                 for index in range(2):
-                    save(root / row.images.format(folder) / f"{index}.{row.image_ext}", random_image())
-                    save(root / row.labels.format(folder) / f"{index}.{row.label_ext}", label_map(3))
+                    save(images / f"{index}.{row.image_ext}", random_image())
+                    save(labels / f"{index}.{row.label_ext}", label_map(3))

@@ -25,7 +25,7 @@ from tests.support.documents import commands_of
 UPDATE = f"run {COMMAND}"
 
 
-# One network of each kind; `python -m icpc_d2.tools.config_table --check` counts all of them, in a minute.
+# One network of each kind; `icpc table --check` counts all of them, in a minute.
 COUNTED = {
     "ade20k/semantic_fpn_R50.yaml",
     "ade20k/clip_fpn_ViTB.yaml",

@@ -1,8 +1,8 @@
 """Check a data set before it is trained on: every file is read, every fault is named.
 
-    python -m icpc_d2.tools.check_dataset camvid_sem_seg_train
-    python -m icpc_d2.tools.check_dataset folder:path/to/mine/train
-    python -m icpc_d2.tools.check_dataset --images DIR --labels DIR --classes FILE
+    icpc check camvid_sem_seg_train
+    icpc check folder:path/to/mine/train
+    icpc check --images DIR --labels DIR --classes FILE
 
 Exit status: 1 when there are errors; warnings alone are 0.
 """

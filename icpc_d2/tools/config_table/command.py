@@ -1,6 +1,6 @@
 """Write the table of configs/README.md: each row of the paper, its config, the published figure, its cost, our figure.
 
-python -m icpc_d2.tools.config_table [--check]
+icpc table [--check]
 
 Rows, published figures and the logs of our runs stand in icpc_d2/tools/config_table/paper_rows.csv. Costs are counted.
 """
@@ -18,7 +18,7 @@ from icpc_d2.analysis.random_models import load_resolved_config
 from icpc_d2.config import get_config_file
 
 ROWS = Path(__file__).with_name("paper_rows.csv")
-BEGIN, END = "<!-- begin: python -m icpc_d2.tools.config_table -->", "<!-- end -->"
+BEGIN, END = "<!-- begin: icpc table -->", "<!-- end -->"
 HEADER = ("table", "row", "config", "paper, mIoU", "GMACs, ours", "GMACs, paper's form", "ours, mIoU")
 IMAGE_SIZE = 1024
 # What the cost of an image does not depend on.

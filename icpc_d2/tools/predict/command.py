@@ -1,9 +1,9 @@
 """Segment pictures, folders, videos and what a camera sees with a trained model.
 
-    python -m icpc_d2.tools.demo --weights output/quickstart/model_final.pth --input photos --output seen
-    python -m icpc_d2.tools.demo --weights W --input "photos/**/*.jpg" film.mp4 --output seen --kind overlay,json
-    python -m icpc_d2.tools.demo --weights W --input 0 --output seen               # the first camera; Ctrl-C ends
-    python -m icpc_d2.tools.demo --weights W --input a.jpg --output seen --classes "sky, a red car, everything else"
+    icpc predict --weights output/quickstart/model_final.pth --input photos --output seen
+    icpc predict --weights W --input "photos/**/*.jpg" film.mp4 --output seen --kind overlay,json
+    icpc predict --weights W --input 0 --output seen               # the first camera; Ctrl-C ends
+    icpc predict --weights W --input a.jpg --output seen --classes "sky, a red car, everything else"
 
 A picture gives NAME_overlay.png, NAME_color.png, NAME_label.png (class ids), NAME_side-by-side.png and NAME.json
 (class, share, boxes), as asked for by --kind. A video gives videos of the same frame rate (overlay and color of the
