@@ -1,19 +1,19 @@
 """The per-pixel cross-entropy without ever holding K channels at the resolution of the labels.
 
-Shapes: B images, K classes, h x w positions of the logits, H x W pixels of the labels; a strip is r rows of pixels,
-interpolated from s rows of logits.
+Shapes: B images, K classes, h x w positions of the logits, H x W pixels of the labels; a strip is r rows of pixels of
+all images, interpolated from s rows of logits.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-# Size of a strip of K channels. It stays in the cache of a CPU, and is large enough to keep a GPU busy.
-STRIP_BYTES = 16 * 2**20
+# Size of a strip of K channels: on a CPU it stays in the cache, elsewhere a few kernels should do the work.
+STRIP_BYTES = {"cpu": 16 * 2**20, "cuda": 256 * 2**20}
 
 
 @torch.compiler.disable
@@ -35,18 +35,18 @@ class _PixelCrossEntropy(torch.autograd.Function):
         total = logits.new_zeros((), dtype=torch.float32)
         valid = labels != ignore_value
         labels = labels.where(valid, 0)
+        row_bytes = 4 * logits[:, :, 0, 0].numel() * labels.shape[2]
+        num_rows = max(1, STRIP_BYTES.get(logits.device.type, STRIP_BYTES["cuda"]) // row_bytes)
         with torch.autocast(logits.device.type, enabled=False):
-            for image, source, target, weights in _strips(logits.shape, labels.shape):
-                loss, strip_gradient = _strip_loss(
-                    logits[image, :, source].float().contiguous(),
-                    weights.to(logits.device),
-                    labels[image, target],
-                    valid[image, target],
-                    with_gradient,
+            for strip in _strips(logits.shape[2], labels.shape[1], num_rows, logits.device):
+                part = logits[:, :, strip.source].float().contiguous()
+                total += _strip_loss(
+                    part,
+                    strip.weights,
+                    labels[:, None, strip.target],
+                    valid[:, None, strip.target],
+                    gradient[:, :, strip.source] if with_gradient else None,
                 )
-                total += loss
-                if with_gradient:
-                    gradient[image, :, source] += strip_gradient
         count = valid.sum().clamp(min=1)
         ctx.dtype = logits.dtype
         ctx.save_for_backward(gradient, count)
@@ -59,51 +59,48 @@ class _PixelCrossEntropy(torch.autograd.Function):
         return (gradient * (grad_output / count)).to(ctx.dtype), None, None, None
 
 
-def _strips(logits: torch.Size, labels: torch.Size) -> Iterator[tuple[int, slice, slice, Tensor]]:
-    """Yield image, rows of its logits, rows of its labels, and the weights (r, s) from the former to the latter.
+class _Strip(NamedTuple):
+    source: slice  # rows of the logits
+    target: slice  # rows of the labels
+    weights: Tensor  # (r, s), from the former to the latter
 
-    Args:
-        logits, labels: shapes (B, K, h, w) and (B, H, W).
-    """
-    height, width = labels[1:]
-    num_rows = max(1, STRIP_BYTES // (4 * logits[1] * width))
+
+@lru_cache(maxsize=64)
+def _strips(source_rows: int, target_rows: int, num_rows: int, device: torch.device) -> list[_Strip]:
+    """Cut `target_rows` into strips of `num_rows`, each with what it is interpolated from; made once for a shape."""
     # Interpolating unit vectors gives the weights exactly as PyTorch computes them.
-    weights = F.interpolate(torch.eye(logits[2])[None], size=height, mode="linear", align_corners=False)[0].T
-    for image in range(labels[0]):
-        for top in range(0, height, num_rows):
-            target = slice(top, min(top + num_rows, height))
-            used = weights[target].any(dim=0).nonzero()
-            source = slice(int(used[0]), int(used[-1]) + 1)
-            yield image, source, target, weights[target, source]
+    unit = torch.eye(source_rows, device="cpu")[None]
+    weights = F.interpolate(unit, size=target_rows, mode="linear", align_corners=False)[0].T
+    strips = []
+    for top in range(0, target_rows, num_rows):
+        target = slice(top, min(top + num_rows, target_rows))
+        used = weights[target].any(dim=0).nonzero()
+        source = slice(int(used[0]), int(used[-1]) + 1)
+        strips.append(_Strip(source, target, weights[target, source].to(device)))
+    return strips
 
 
-def _strip_loss(
-    source: Tensor, weights: Tensor, labels: Tensor, valid: Tensor, with_gradient: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Compute the cross-entropy of a strip, summed, and its gradient.
+def _strip_loss(source: Tensor, weights: Tensor, labels: Tensor, valid: Tensor, gradient: Tensor | None) -> Tensor:
+    """Compute the cross-entropy of a strip, summed over its pixels, and add its gradient by `source` to `gradient`.
 
     Args:
-        source: (K, s, w), float32.
+        source: (B, K, s, w), float32.
         weights: (r, s), of the vertical interpolation.
-        labels: (r, W), class ids.
-        valid: (r, W), whether a pixel counts.
-
-    Returns:
-        A scalar and (K, s, w), or None without gradient.
+        labels: (B, 1, r, W), class ids.
+        valid: (B, 1, r, W), whether a pixel counts.
+        gradient: (B, K, s, w); None: not wanted.
     """
     # Horizontally first, where there are fewer rows.
-    wide_size = [source.shape[1], labels.shape[1]]
-    wide = F.interpolate(source[None], size=wide_size, mode="bilinear", align_corners=False)[0]
-    strip = weights @ wide
-    strip -= strip.amax(dim=0)
-    target = strip.gather(0, labels[None])[0]
-    total = strip.exp_().sum(dim=0)
+    wide_size = [source.shape[2], labels.shape[3]]
+    strip = weights @ F.interpolate(source, size=wide_size, mode="bilinear", align_corners=False)
+    strip -= strip.amax(dim=1, keepdim=True)
+    target = strip.gather(1, labels)
+    total = strip.exp_().sum(dim=1, keepdim=True)
     loss = (total.log() - target).where(valid, 0).sum()
-    if not with_gradient:
-        return loss, None
-    # Softmax minus one-hot, and back through both interpolations.
-    strip *= valid / total
-    strip.scatter_add_(0, labels[None], -valid[None].float())
-    wide_gradient = (weights.T @ strip)[None]
-    shape = [1, *source.shape]
-    return loss, torch.ops.aten.upsample_bilinear2d_backward(wide_gradient, wide_size, shape, False, None, None)[0]
+    if gradient is not None:
+        # Softmax minus one-hot, and back through both interpolations.
+        strip *= valid / total
+        strip.scatter_add_(1, labels, -valid.float())
+        wide_gradient, shape = weights.T @ strip, list(source.shape)
+        gradient += torch.ops.aten.upsample_bilinear2d_backward(wide_gradient, wide_size, shape, False, None, None)
+    return loss

@@ -32,7 +32,7 @@ def make(shape: tuple[int, ...], size: tuple[int, int], ignore_value: int = IGNO
 
 
 def strips_of(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], width: int, rows: int) -> None:
-    monkeypatch.setattr(strip_loss, "STRIP_BYTES", 4 * shape[1] * width * rows)
+    monkeypatch.setitem(strip_loss.STRIP_BYTES, "cpu", 4 * shape[0] * shape[1] * width * rows)
 
 
 def assert_equal(logits: Tensor, labels: Tensor, ignore_value: int = IGNORE) -> None:
@@ -77,10 +77,10 @@ def test_strips_are_as_small_as_they_should_be(monkeypatch: pytest.MonkeyPatch) 
     of_strip = strip_loss._strip_loss
     monkeypatch.setattr(strip_loss, "_strip_loss", lambda *args: sizes.append(args[2].shape) or of_strip(*args))
     logits, labels = make((2, 6, 8, 12), (30, 48))
-    for rows, wanted in ((12, [12, 12, 6] * 2), (0, [1] * 60)):
+    for rows, wanted in ((12, [12, 12, 6]), (0, [1] * 30)):
         strips_of(monkeypatch, (2, 6), 48, rows)
         strip_pixel_cross_entropy(logits, labels, IGNORE)
-        assert [tuple(size) for size in sizes] == [(height, 48) for height in wanted]
+        assert [tuple(size) for size in sizes] == [(2, 1, height, 48) for height in wanted]
         sizes.clear()
 
 
