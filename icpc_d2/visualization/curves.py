@@ -13,15 +13,10 @@ MAX_BANDS = 3
 
 
 class Curve(NamedTuple):
-    """The evaluations of one training.
+    """The evaluations of one training."""
 
-    Attributes:
-        iterations: ascending.
-        values: as many.
-    """
-
-    iterations: Sequence[int]
-    values: Sequence[float]
+    iterations: Sequence[int]  # ascending
+    values: Sequence[float]  # as many
 
 
 def draw_curves(path: str | Path, curves: Mapping[str, Sequence[Curve]], value_name: str) -> None:

@@ -19,19 +19,12 @@ PANEL_WIDTH = 1.7
 
 
 class Regions(NamedTuple):
-    """A row of the sheet.
+    """A row of the sheet."""
 
-    Attributes:
-        title: what stands beside it, such as the model's name.
-        image: (H, W, 3) uint8, RGB.
-        maps: (n, H, W), the scores of n classes.
-        masks: (n, H, W) bool, where the classes really are; None if that is not known.
-    """
-
-    title: str
-    image: np.ndarray
-    maps: np.ndarray
-    masks: np.ndarray | None = None
+    title: str  # beside it, such as the model's name
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    maps: np.ndarray  # (n, H, W), the scores of n classes
+    masks: np.ndarray | None = None  # (n, H, W) bool, where the classes really are, if that is known
 
 
 def draw_regions(path: str | Path, rows: Sequence[Regions], names: Sequence[str], score_name: str) -> None:

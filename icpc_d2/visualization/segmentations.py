@@ -21,17 +21,11 @@ EDGE = 0.15
 
 
 class Segmented(NamedTuple):
-    """An image, its prediction, and its label if there is one.
+    """An image, its prediction, and its label if there is one."""
 
-    Attributes:
-        image: (H, W, 3) uint8, RGB.
-        prediction: (H, W) integers.
-        label: (H, W) integers; None if there is none.
-    """
-
-    image: np.ndarray
-    prediction: np.ndarray
-    label: np.ndarray | None = None
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    prediction: np.ndarray  # (H, W) integers
+    label: np.ndarray | None = None  # (H, W) integers
 
 
 def label_points(labels: np.ndarray, num_classes: int, min_share: float = MIN_SHARE) -> dict[int, tuple[int, int]]:

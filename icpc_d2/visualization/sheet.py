@@ -61,7 +61,10 @@ def draw_sheet(
         (H', W', 3) uint8, RGB.
     """
     margin, gap, title_height, column = (round(x * scale) for x in (MARGIN, GAP, TITLE_HEIGHT, MIN_COLUMN))
-    size = _panel_size(*next(iter(panels.values())).shape[:2], long_side)
+    height, width = next(iter(panels.values())).shape[:2]
+    longest = max(height, width)
+    factor = min(max(longest, long_side[0]), long_side[1]) / longest
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
     column = max(size[0], column) + gap
     title_height = title_height if any(panels) else 0
     width = 2 * margin + len(panels) * column - gap
@@ -76,13 +79,6 @@ def draw_sheet(
         draw.rectangle((left - 1, top - 1, left + size[0], top + size[1]), outline=FRAME)
     sheet.paste(legend, (margin, top + size[1] + gap))
     return np.asarray(sheet)
-
-
-def _panel_size(height: int, width: int, long_side: tuple[int, int]) -> tuple[int, int]:
-    """Return (width, height) of a panel for an image of this size."""
-    longest = max(height, width)
-    scale = min(max(longest, long_side[0]), long_side[1]) / longest
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _render(panel: np.ndarray, palette: Palette, size: tuple[int, int]) -> Image.Image:

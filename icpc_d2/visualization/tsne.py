@@ -13,19 +13,12 @@ MAX_PERPLEXITY = 30.0
 
 
 class EmbeddedSet(NamedTuple):
-    """A model's embeddings of some images and of the class names.
+    """A model's embeddings of some images and of the class names."""
 
-    Attributes:
-        title: of the panel.
-        images: (n, C) embeddings of image positions.
-        texts: (m, C) embeddings of class names, perhaps one per image and class.
-        classes: (m,) which of the names each of them is.
-    """
-
-    title: str
-    images: np.ndarray
-    texts: np.ndarray
-    classes: np.ndarray
+    title: str  # of the panel
+    images: np.ndarray  # (n, C), of image positions
+    texts: np.ndarray  # (m, C), of class names, perhaps one per image and class
+    classes: np.ndarray  # (m,), which of the names each of them is
 
 
 def project(images: np.ndarray, texts: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

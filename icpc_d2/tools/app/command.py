@@ -118,7 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with serve(workbench, args.host, args.port, args.examples, Path(args.weights).name) as url:
             print(f"Open {url} (Ctrl+C ends it)", flush=True)
-            wait()
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        print("Closed.")
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise
@@ -140,11 +142,3 @@ def load(weights: str, device: str | None) -> Predictor:
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"--weights {weights}: {error}")
     return predictor
-
-
-def wait() -> None:
-    """Sleep until Ctrl+C."""
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print("Closed.")

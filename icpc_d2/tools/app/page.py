@@ -6,7 +6,7 @@ It fetches nothing from other machines: its fonts are the visitor's own, and Gra
 import html
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import gradio as gr
 
@@ -31,29 +31,6 @@ CSS = """
 .scale i { flex: 1; height: .8em; }
 #header h1 { margin: 0; }
 """
-
-
-class Request(NamedTuple):
-    """Parts that the visitor fills in."""
-
-    image: gr.Image
-    class_names: gr.Textbox
-    source: gr.Radio
-    go: gr.Button
-
-
-class Shown(NamedTuple):
-    """Parts that show a prediction."""
-
-    status: gr.Markdown
-    segmentation: gr.AnnotatedImage
-    download: gr.DownloadButton
-    region: gr.Image
-    name: gr.Dropdown
-    agreement: gr.Markdown
-    compare: gr.Button
-    slider: gr.ImageSlider
-    legend: gr.HTML
 
 
 def theme() -> gr.themes.Base:
@@ -82,43 +59,48 @@ def build_page(workbench: Workbench, examples: Sequence[Path], model_name: str) 
     return page.queue(max_size=WAITING, default_concurrency_limit=1)
 
 
-def _place_request(examples: Sequence[Path], predict_from: str) -> Request:
-    image = gr.Image(type="filepath", image_mode=None, label="Picture", height=260, elem_id="picture")
-    image.async_move_resource_to_block_cache = refusing_urls(image.async_move_resource_to_block_cache)
-    gr.Examples([[str(path)] for path in examples], [image], label="Examples")
-    class_names = gr.Textbox(
+def _place_request(examples: Sequence[Path], predict_from: str) -> SimpleNamespace:
+    """Place the parts that the visitor fills in, and return them by name."""
+    parts = SimpleNamespace()
+    parts.image = gr.Image(type="filepath", image_mode=None, label="Picture", height=260, elem_id="picture")
+    parts.image.async_move_resource_to_block_cache = refusing_urls(parts.image.async_move_resource_to_block_cache)
+    gr.Examples([[str(path)] for path in examples], [parts.image], label="Examples")
+    parts.class_names = gr.Textbox(
         label="Other class names",
         info="Between commas; the alignment A segments with any words. Empty: those of the training.",
         placeholder="sky, forest, lake, sailing boat",
         elem_id="words",
     )
-    source = gr.Radio(SOURCES, value=predict_from, label="Predict from", elem_id="source")
-    return Request(image, class_names, source, gr.Button("Segment", variant="primary", elem_id="go"))
+    parts.source = gr.Radio(SOURCES, value=predict_from, label="Predict from", elem_id="source")
+    parts.go = gr.Button("Segment", variant="primary", elem_id="go")
+    return parts
 
 
-def _place_prediction() -> Shown:
-    status = gr.Markdown(INVITATION, elem_id="status")
+def _place_prediction() -> SimpleNamespace:
+    """Place the parts that show a prediction, and return them by name."""
+    parts = SimpleNamespace()
+    parts.status = gr.Markdown(INVITATION, elem_id="status")
     with gr.Tab("Segmentation"), gr.Row():
         with gr.Column():
             gr.Markdown("**Classes**: point at a name to see it alone, click it for its region map.")
-            segmentation = gr.AnnotatedImage(show_label=False, elem_id="segmentation")
-            download = gr.DownloadButton("Download all as zip", interactive=False, elem_id="download")
+            parts.segmentation = gr.AnnotatedImage(show_label=False, elem_id="segmentation")
+            parts.download = gr.DownloadButton("Download all as zip", interactive=False, elem_id="download")
         with gr.Column():
             gr.Markdown("**Region map**: where the alignment A speaks for a class.")
             buttons = ["download", "fullscreen"]
-            region = gr.Image(show_label=False, interactive=False, buttons=buttons, elem_id="region")
+            parts.region = gr.Image(show_label=False, interactive=False, buttons=buttons, elem_id="region")
             gr.HTML(color_scale())
-            name = gr.Dropdown([], label="Class of the region map", interactive=False, elem_id="class")
+            parts.name = gr.Dropdown([], label="Class of the region map", interactive=False, elem_id="class")
     with gr.Tab("Decoder against A"):
         with gr.Row(equal_height=True):
-            agreement = gr.Markdown(f"{COMPARISON}.")
-            compare = gr.Button("Compare", elem_id="compare", scale=0, min_width=160)
-        slider = gr.ImageSlider(show_label=False, interactive=False, max_height=520, elem_id="comparison")
-        legend = gr.HTML()
-    return Shown(status, segmentation, download, region, name, agreement, compare, slider, legend)
+            parts.agreement = gr.Markdown(f"{COMPARISON}.")
+            parts.compare = gr.Button("Compare", elem_id="compare", scale=0, min_width=160)
+        parts.slider = gr.ImageSlider(show_label=False, interactive=False, max_height=520, elem_id="comparison")
+        parts.legend = gr.HTML()
+    return parts
 
 
-def _connect(request: Request, shown: Shown, actions: Actions) -> None:
+def _connect(request: SimpleNamespace, shown: SimpleNamespace, actions: Actions) -> None:
     session = gr.State(time_to_live=KEPT)
     comparison = [shown.slider, shown.agreement, shown.legend]
     outputs = [session, shown.segmentation, shown.name, shown.region, shown.status, shown.download, *comparison]

@@ -21,21 +21,13 @@ STATE_FILE = "study_run.json"
 
 @dataclass(frozen=True)
 class StudyRun:
-    """A training of a study.
+    """A training of a study."""
 
-    Attributes:
-        label: of its config.
-        config: its file.
-        seed: ``SEED``.
-        options: KEY VALUE pairs that change the config.
-        folder: what it writes into.
-    """
-
-    label: str
+    label: str  # of its config
     config: Path
     seed: int
-    options: tuple[str, ...]
-    folder: Path
+    options: tuple[str, ...]  # KEY VALUE pairs that change the config
+    folder: Path  # of its output
 
     def arguments(self) -> list[str]:
         """Return the command line of ``train_net.py``; an interrupted run goes on from its last checkpoint."""
@@ -94,17 +86,11 @@ class StudyRun:
 
 @dataclass(frozen=True)
 class Study:
-    """The content of a study file.
+    """The content of a study file."""
 
-    Attributes:
-        title: in a line.
-        runs: config by config, seed by seed.
-        metric: what is compared, a name in ``results.json``.
-    """
-
-    title: str
-    runs: tuple[StudyRun, ...]
-    metric: str
+    title: str  # in a line
+    runs: tuple[StudyRun, ...]  # config by config, seed by seed
+    metric: str  # to compare, a name in ``results.json``
 
     @property
     def by_label(self) -> dict[str, list[StudyRun]]:

@@ -1,6 +1,6 @@
 """The insides of a trained model, for figures: score maps, embeddings of both encoders, words near its prompt.
 
-Shapes: B images, K classes, C joint embedding width, D width of the text encoder, h x w positions.
+``batched_inputs`` are as the model takes them. Shapes: B images, K classes, C joint embedding width, h x w positions.
 """
 
 from typing import Any, NamedTuple
@@ -28,7 +28,6 @@ def score_maps(model: ICPC, batched_inputs: list[dict[str, Any]], level: str) ->
     """Compute score maps A of Eq. 5 and 8.
 
     Args:
-        batched_inputs: as the model takes them.
         level: "res5" and "res4" are cosines in [-1, 1], "res3" and "res2" sums that are up-sampled from them.
 
     Returns:
@@ -46,11 +45,7 @@ def score_maps(model: ICPC, batched_inputs: list[dict[str, Any]], level: str) ->
 
 @torch.no_grad()
 def embeddings(model: ICPC, batched_inputs: list[dict[str, Any]]) -> list[Embeddings]:
-    """Embed images, each as a whole, and the class names in their prompts.
-
-    Args:
-        batched_inputs: as the model takes them.
-    """
+    """Embed images, each as a whole, and the class names in their prompts."""
     images = model.preprocess_image(batched_inputs)
     features = model.backbone(images.tensor)
     dense, global_embed = features["dense_embed"], features["global_embed"]

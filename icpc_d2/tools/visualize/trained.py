@@ -24,19 +24,12 @@ from icpc_d2.visualization import Palette
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """The files of an image, and of its label map if it has one.
-
-    Attributes:
-        file_name: of the image.
-        label_file_name: of the label map; empty if there is none.
-        label_colors: (r, g, b) -> id, for label maps that have colours.
-        ignore_label: label value that is ignored.
-    """
+    """The files of an image, and of its label map if it has one."""
 
     file_name: str
     label_file_name: str = ""
-    label_colors: Any = None
-    ignore_label: int = 255
+    label_colors: Any = None  # (r, g, b) -> id, for label maps that have colours
+    ignore_label: int = 255  # label value that is ignored
 
     @cached_property
     def image(self) -> np.ndarray:
@@ -51,19 +44,12 @@ class LabeledImage:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model.
+    """A trained model."""
 
-    Attributes:
-        title: what figures call it.
-        cfg: its frozen config.
-        model: in eval mode.
-        names: of its classes.
-    """
-
-    title: str
-    cfg: CfgNode
-    model: nn.Module
-    names: list[str]
+    title: str  # in figures
+    cfg: CfgNode  # frozen
+    model: nn.Module  # in eval mode
+    names: list[str]  # of its classes
 
     def inputs(self, sample: LabeledImage) -> dict[str, Any]:
         """Read an image as the model takes it, resized as its config says."""
