@@ -39,8 +39,8 @@ def test_readme(
     shutil.copy(ade20k, clone / "datasets/ADEChallengeData2016.zip")
     save_folder_dataset(clone / "datasets/mine")
     save(clone / "photos/a.jpg", random_image())
-    with write_video(clone / "film.mp4", Fraction(10)) as writer:
-        writer.write(Frame(random_image(), 0, Fraction(1, 10)))
+    with write_video(clone / "film.mp4", Fraction(10)) as write:
+        write(Frame(random_image(), 0, Fraction(1, 10)))
     (clone / "train_mine.py").write_text(snippet(read("README.md"), "own_data"))
     run(QUICKSTART, monkeypatch, SMALL)
     for command in commands_of("README.md"):

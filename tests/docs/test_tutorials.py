@@ -54,8 +54,8 @@ def test_predict(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_checkpoint(clone / "output/quickstart", tiny_cfg())
     for name in ("picture.jpg", "photos/a.jpg", "more/deep/down/b.png"):
         save(clone / name, random_image())
-    with write_video(clone / "film.mp4", Fraction(10)) as writer:
-        writer.write(Frame(random_image(), 0, Fraction(1, 10)))
+    with write_video(clone / "film.mp4", Fraction(10)) as write:
+        write(Frame(random_image(), 0, Fraction(1, 10)))
     for command in commands_of("docs/predict.md"):
         run(command, monkeypatch)
     kinds = {"overlay.png", "color.png", "label.png", "side-by-side.png"}

@@ -1,4 +1,4 @@
-"""The demo: pictures, folders, globs, videos and a camera in; files of every kind out, whatever some of them hold."""
+"""``icpc predict``: images, folders, globs, videos and a camera in; files of every kind out, whatever some hold."""
 
 import json
 import struct
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from icpc_d2.inference.predictor import Predictor
-from icpc_d2.tools.predict import command as demo
+from icpc_d2.tools.predict import command as predict
 from icpc_d2.tools.predict.sources import find_sources, unique_names
 from icpc_d2.tools.predict.video import Frame, open_video, write_video
 from tests.support.checkpoints import tiny_cfg, write_checkpoint
@@ -23,28 +23,28 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_checkpoint(tmp_path_factory.mktemp("model"), tiny_cfg()))
 
 
-def picture(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
+def make_image(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
     blocks = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), np.uint8)
     return np.asarray(Image.fromarray(blocks).resize((width, height)))
 
 
 def make_video(path: Path, height: int, width: int, rate: Fraction, frames: int = 5) -> None:
-    with write_video(path, rate) as writer:
+    with write_video(path, rate) as write:
         for index in range(frames):
-            writer.write(Frame(picture(height, width, index), index, 1 / rate))
+            write(Frame(make_image(height, width, index), index, 1 / rate))
 
 
-def test_a_folder_with_a_broken_picture(weights: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_folder_with_a_broken_make_image(weights: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     photos, seen = tmp_path / "photos", tmp_path / "seen"
     (photos / "inner").mkdir(parents=True)
     for index, size in enumerate([(48, 64), (48, 64), (64, 48), (48, 64), (48, 64)]):
-        Image.fromarray(picture(*size, index)).save(photos / f"{index}.png")
-    Image.fromarray(picture()).save(photos / "inner" / "0.jpg")
+        Image.fromarray(make_image(*size, index)).save(photos / f"{index}.png")
+    Image.fromarray(make_image()).save(photos / "inner" / "0.jpg")
     (photos / "2.png").write_bytes((photos / "2.png").read_bytes()[:90])
-    (photos / "notes.txt").write_text("no picture")
+    (photos / "notes.txt").write_text("no image")
 
     arguments = ["--weights", weights, "--output", str(seen), "--kind", "overlay,label,json,color,side-by-side"]
-    status = demo.main([*arguments, "--input", str(photos), f"{photos}/inner/*.jpg", str(tmp_path / "nowhere.jpg")])
+    status = predict.main([*arguments, "--input", str(photos), f"{photos}/inner/*.jpg", str(tmp_path / "nowhere.jpg")])
 
     assert status == 1
     done = {"photos_0", "inner_0", "1", "3", "4"}
@@ -62,38 +62,38 @@ def test_a_folder_with_a_broken_picture(weights: str, tmp_path: Path, capsys: py
 
 
 def test_other_words(weights: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    Image.fromarray(picture()).save(tmp_path / "a.png")
+    Image.fromarray(make_image()).save(tmp_path / "a.png")
     arguments = ["--weights", weights, "--input", str(tmp_path / "a.png"), "--output", str(tmp_path), "--kind", "json"]
-    assert demo.main([*arguments, "--classes", "grass, a red car"]) == 0
+    assert predict.main([*arguments, "--classes", "grass, a red car"]) == 0
     summary = json.loads((tmp_path / "a.json").read_text())
     assert summary["predict_from"] == "alignment"
     assert {entry["class"] for entry in summary["classes"]} <= {"grass", "a red car"}
     assert "bound to the classes that it was trained for" in capsys.readouterr().out
 
-    assert demo.main([*arguments, "--classes", "grass, a red car", "--predict-from", "decoder"]) == 2
-    assert demo.main([*arguments, "--alpha", "7"]) == 2
-    assert demo.main(["--weights", str(tmp_path / "w.pth"), *arguments[2:]]) == 2
+    assert predict.main([*arguments, "--classes", "grass, a red car", "--predict-from", "decoder"]) == 2
+    assert predict.main([*arguments, "--alpha", "7"]) == 2
+    assert predict.main(["--weights", str(tmp_path / "w.pth"), *arguments[2:]]) == 2
     message = capsys.readouterr().err
     assert "bound to the classes" in message and "alpha is 7" in message and "no checkpoint" in message
     with pytest.raises(SystemExit, match="2"):
-        demo.main([*arguments[:-1], "overlay,mask"])
+        predict.main([*arguments[:-1], "overlay,mask"])
 
 
-def test_a_picture_that_the_model_fails_on_does_not_take_its_batch_along(
+def test_an_image_that_the_model_fails_on_does_not_take_its_batch_along(
     weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in range(3):
-        Image.fromarray(picture(seed=index)).save(tmp_path / f"{index}.png")
-    call = Predictor._predict
+        Image.fromarray(make_image(seed=index)).save(tmp_path / f"{index}.png")
+    call = predict.SourcePredictor.predict
 
-    def fail_on_the_second(self: Predictor, images: list, *rest: object) -> list:
-        if any(np.array_equal(image, picture(seed=1)) for image in images):
+    def fail_on_the_second(self: predict.SourcePredictor, images: list) -> list:
+        if any(np.array_equal(image, make_image(seed=1)) for image in images):
             raise RuntimeError("out of memory")
-        return call(self, images, *rest)
+        return call(self, images)
 
-    monkeypatch.setattr(Predictor, "_predict", fail_on_the_second)
+    monkeypatch.setattr(predict.SourcePredictor, "predict", fail_on_the_second)
     seen = tmp_path / "seen"
-    assert demo.main(["--weights", weights, "--input", str(tmp_path), "--output", str(seen)]) == 1
+    assert predict.main(["--weights", weights, "--input", str(tmp_path), "--output", str(seen)]) == 1
     assert sorted(path.name for path in seen.iterdir()) == ["0_overlay.png", "2_overlay.png"]
 
 
@@ -101,7 +101,7 @@ def test_a_picture_that_the_model_fails_on_does_not_take_its_batch_along(
 def test_a_video_keeps_its_rate_and_size(weights: str, tmp_path: Path, size: tuple[int, int], rate: Fraction) -> None:
     make_video(tmp_path / "film.mp4", *size, rate)
     arguments = ["--weights", weights, "--input", str(tmp_path / "film.mp4"), "--output", str(tmp_path / "seen")]
-    assert demo.main([*arguments, "--kind", "overlay,color,label,json,side-by-side"]) == 0
+    assert predict.main([*arguments, "--kind", "overlay,color,label,json,side-by-side"]) == 0
 
     with open_video(tmp_path / "film.mp4") as (info, frames):
         read = list(frames)
@@ -125,7 +125,7 @@ def test_colours_come_through_a_video(tmp_path: Path) -> None:
     for size in ((48, 64), (47, 63)):
         make_video(tmp_path / "film.mp4", *size, Fraction(10))
         with open_video(tmp_path / "film.mp4") as (_, frames):
-            difference = np.abs(next(frames).image.astype(int) - picture(*size)).mean()
+            difference = np.abs(next(frames).image.astype(int) - make_image(*size)).mean()
         assert difference < 6
 
 
@@ -136,7 +136,7 @@ def test_broken_videos_leave_nothing_and_do_not_stop_the_others(
     (tmp_path / "a.mp4").write_bytes((tmp_path / "b.mp4").read_bytes()[:300])
     (tmp_path / "c.mp4").write_bytes(b"")
     arguments = ["--weights", weights, "--input", str(tmp_path), "--output", str(tmp_path / "seen"), "--frames", "2"]
-    assert demo.main(arguments) == 1
+    assert predict.main(arguments) == 1
     assert {path.name for path in (tmp_path / "seen").iterdir()} == {"b_overlay.mp4", "b_legend.png"}
     error = capsys.readouterr().err
     assert "failed: " in error and "a.mp4" in error and "c.mp4" in error and "b.mp4" not in error
@@ -148,7 +148,7 @@ class Camera:
     """Stands in for OpenCV's: three frames of one colour, and then Ctrl-C."""
 
     def __init__(self, index: int) -> None:
-        self.frames = iter([picture(seed=number) for number in range(3)] if index == 0 else [])
+        self.frames = iter([make_image(seed=number) for number in range(3)] if index == 0 else [])
         self.index = index
 
     def isOpened(self) -> bool:  # as OpenCV calls it
@@ -172,7 +172,7 @@ def test_a_camera_until_it_is_stopped(
 ) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     arguments = ["--weights", weights, "--output", str(tmp_path), "--kind", "overlay,json", "--input", "0", "3"]
-    assert demo.main(arguments) == 1
+    assert predict.main(arguments) == 1
     assert "camera 3: there is none" in capsys.readouterr().err
     with open_video(tmp_path / "camera0_overlay.mp4") as (_, frames):
         assert [frame.image.shape for frame in frames] == [(48, 64, 3)] * 3
@@ -180,9 +180,9 @@ def test_a_camera_until_it_is_stopped(
 
 
 def test_variable_frame_rates_keep_their_times(tmp_path: Path) -> None:
-    with write_video(tmp_path / "film.mp4", Fraction(10)) as writer:
+    with write_video(tmp_path / "film.mp4", Fraction(10)) as write:
         for tick in (0, 100, 150, 900):
-            writer.write(Frame(picture(), tick, Fraction(1, 1000)))
+            write(Frame(make_image(), tick, Fraction(1, 1000)))
     with open_video(tmp_path / "film.mp4") as (_, frames):
         times = [float(frame.tick * frame.clock) for frame in frames]
     assert times == pytest.approx([0, 0.1, 0.15, 0.9], abs=1e-3)
@@ -192,8 +192,8 @@ def test_turned_videos_are_put_upright(tmp_path: Path) -> None:
     """As telephones turn them: by a matrix in the track's header. OpenCV reads it too."""
     image = np.zeros((48, 64, 3), np.uint8)
     image[:12], image[:, :8] = (250, 20, 20), (20, 20, 250)
-    with write_video(tmp_path / "film.mp4", Fraction(10)) as writer:
-        writer.write(Frame(image, 0, Fraction(1, 10)))
+    with write_video(tmp_path / "film.mp4", Fraction(10)) as write:
+        write(Frame(image, 0, Fraction(1, 10)))
     content = bytearray((tmp_path / "film.mp4").read_bytes())
     place = content.find(struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30), content.find(b"tkhd"))
     content[place : place + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
@@ -219,9 +219,5 @@ def test_names_of_results_never_meet(tmp_path: Path) -> None:
     assert len({name.lower() for name in names}) == 4
     (tmp_path / "0").write_bytes(b"")
     found, missing = find_sources([str(tmp_path / "0"), "1", str(tmp_path / "*.jpg")])
-    assert [source.kind for source in found] == ["picture", "camera"]
+    assert [source.kind for source in found] == ["image", "camera"]
     assert list(missing) == [str(tmp_path / "*.jpg")]
-
-
-def test_batches() -> None:
-    assert list(demo.batches(iter(range(5)), 2)) == [[0, 1], [2, 3], [4]]

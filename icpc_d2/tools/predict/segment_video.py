@@ -1,4 +1,4 @@
-"""A video, or what a camera sees, segmented frame by frame."""
+"""Segmentation of a video, or of what a camera sees, frame by frame."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ def segment_video(
     """Write the results of a video: a video per moving kind, label maps in a folder, one JSON.
 
     Args:
-        predict: pictures -> predictions.
+        predict: images -> predictions.
         source: a video or a camera, which Ctrl-C ends.
         output: folder; it is made.
         args: of the command line: ``kind``, ``alpha``, ``frames``.
@@ -54,8 +54,8 @@ def segment_video(
             for index, frame in enumerate(islice(progress, args.frames or None)):
                 (last,) = predict([frame.image])
                 seen.update(np.unique(last.labels).tolist())
-                for kind, writer in writers.items():
-                    writer.write(frame._replace(image=MOVING[kind](last, args.alpha)))
+                for kind, write in writers.items():
+                    write(frame._replace(image=MOVING[kind](last, args.alpha)))
                 if "label" in args.kind:
                     last.save(output / f"{source.name}_label" / f"{index:06d}.png", "label")
                 if "json" in args.kind:

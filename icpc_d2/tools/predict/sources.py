@@ -1,4 +1,4 @@
-"""What the demo is pointed at: pictures, folders, globs, videos and cameras, each with a name for its results."""
+"""The inputs of a prediction: images, folders, globs, videos and cameras, each with a name for its results."""
 
 import glob
 from collections import Counter
@@ -12,10 +12,10 @@ VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg
 
 
 class Source(NamedTuple):
-    """One picture, video or camera.
+    """One image, video or camera.
 
     Attributes:
-        kind: "picture", "video" or "camera".
+        kind: "image", "video" or "camera".
         place: the path, or the camera's index.
         name: what its results are called, unique among all.
     """
@@ -29,7 +29,7 @@ def find_sources(inputs: Iterable[str]) -> tuple[list[Source], dict[str, str]]:
     """Resolve the command line's inputs.
 
     Args:
-        inputs: each a file, a folder (its pictures and videos, without those of folders inside of it), a glob
+        inputs: each a file, a folder (its images and videos, without those of folders inside of it), a glob
             ("photos/**/*.jpg") or a camera's index ("0").
 
     Returns:
@@ -42,9 +42,9 @@ def find_sources(inputs: Iterable[str]) -> tuple[list[Source], dict[str, str]]:
             places[text] = "camera"
             continue
         files = _files(text)
-        places |= {str(file): "video" if file.suffix.lower() in VIDEO_ENDINGS else "picture" for file in files}
+        places |= {str(file): "video" if file.suffix.lower() in VIDEO_ENDINGS else "image" for file in files}
         if not files:
-            missing[text] = "there is no such file, and no picture or video in such a folder or glob"
+            missing[text] = "there is no such file, and no image or video in such a folder or glob"
     names = unique_names([f"camera{place}" if kind == "camera" else place for place, kind in places.items()])
     return [Source(kind, place, name) for (place, kind), name in zip(places.items(), names, strict=True)], missing
 
@@ -62,20 +62,14 @@ def _files(text: str) -> list[Path]:
 
 
 def unique_names(paths: Sequence[str]) -> list[str]:
-    """A name for each path: its stem, or where several have the same one, with its folder, its ending, a number.
+    """Name each path by its stem, or where several have the same one, also by its folder, its ending, a number.
 
     Names that differ by case alone count as the same: on some systems their files would be.
     """
-    paths = list(map(Path, paths))
-    names = [path.stem for path in paths]
-    for longer in (
-        lambda number, path: f"{path.parent.name}_{path.stem}",
-        lambda number, path: f"{path.parent.name}_{path.stem}_{path.suffix[1:]}",
-        lambda number, path: f"{path.parent.name}_{path.stem}_{path.suffix[1:]}_{number}",
-    ):
+    names = [Path(path).stem for path in paths]
+    for form in ("{1.parent.name}_{1.stem}", "{1.parent.name}_{1.stem}_{2}", "{1.parent.name}_{1.stem}_{2}_{0}"):
         counts = Counter(name.lower() for name in names)
-        names = [
-            longer(number, path) if counts[name.lower()] > 1 else name
-            for number, (path, name) in enumerate(zip(paths, names, strict=True), start=1)
-        ]
+        for index, path in enumerate(map(Path, paths)):
+            if counts[names[index].lower()] > 1:
+                names[index] = form.format(index + 1, path, path.suffix[1:])
     return names

@@ -1,7 +1,7 @@
-"""Reading and writing videos frame by frame, with their own size and timing. Needs PyAV; cameras need OpenCV alone."""
+"""Videos read and written frame by frame, with their own size and timing, by PyAV; cameras, by OpenCV."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +22,7 @@ CAMERA_CLOCK = 1000
 
 
 class Frame(NamedTuple):
-    """A picture of a video.
+    """One image of a video.
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
@@ -36,7 +36,7 @@ class Frame(NamedTuple):
 
 
 class VideoInfo(NamedTuple):
-    """What a video says of itself.
+    """The rate and the length that a video states.
 
     Attributes:
         rate: mean number of frames a second.
@@ -62,7 +62,7 @@ def import_av() -> "av":
 
 @contextmanager
 def open_video(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Frame]]]:
-    """Open a video file: what it says of itself, and its frames, upright.
+    """Open a video file; yield what it says of itself, and its frames, upright.
 
     Raises:
         BadFileError: it holds no video, or is damaged.
@@ -81,7 +81,7 @@ def open_video(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Frame]]]:
 
 def _decode(container: "av.container.InputContainer", stream: "av.VideoStream") -> Iterator[Frame]:
     for index, frame in enumerate(container.decode(stream)):
-        # Telephones store how they were held instead of turning the picture.
+        # Telephones store how they were held instead of turning the image.
         image = np.rot90(frame.to_ndarray(format="rgb24"), getattr(frame, "rotation", 0) // 90)
         tick, clock = (frame.pts, frame.time_base) if frame.pts is not None else (index, 1 / stream.average_rate)
         yield Frame(np.ascontiguousarray(image), tick, clock)
@@ -89,7 +89,7 @@ def _decode(container: "av.container.InputContainer", stream: "av.VideoStream") 
 
 @contextmanager
 def open_camera(index: int) -> Iterator[tuple[VideoInfo, Iterator[Frame]]]:
-    """Open a camera of this machine: its frames come as fast as they are taken, until nobody asks for more.
+    """Open a camera of this machine, whose frames come as fast as they are taken, until nobody asks for more.
 
     Raises:
         BadFileError: there is no such camera.
@@ -116,46 +116,31 @@ def _watch(camera: "cv2.VideoCapture") -> Iterator[Frame]:  # noqa: F821  import
         yield Frame(np.ascontiguousarray(image[:, :, ::-1]), last, Fraction(1, CAMERA_CLOCK))
 
 
-class VideoWriter:
-    """Writes frames as H.264 in MP4, which browsers and office programs play."""
-
-    def __init__(self, path: Path, rate: Fraction) -> None:
-        """
-        Args:
-            path: written as it is; see :func:`write_video`.
-            rate: mean number of frames a second.
-        """
-        self._av = import_av()
-        self._container = self._av.open(str(path), "w", format="mp4")
-        self._stream = self._container.add_stream("libx264", rate=rate, options={"crf": QUALITY})
-        self._sized = False
-
-    def write(self, frame: Frame) -> None:
-        """Append a frame; all are of one size."""
-        if not self._sized:
-            height, width = frame.image.shape[:2]
-            self._stream.width, self._stream.height = width, height
-            # Colour at half the resolution, as everywhere, unless a side is odd, which that cannot do.
-            self._stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
-            self._stream.codec_context.time_base = frame.clock
-            self._sized = True
-        encoded = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.image), format="rgb24")
-        encoded.pts, encoded.time_base = frame.tick, frame.clock
-        self._container.mux(self._stream.encode(encoded))
-
-    def close(self) -> None:
-        """Write what is left."""
-        if self._sized:
-            self._container.mux(self._stream.encode())
-        self._container.close()
-
-
 @contextmanager
-def write_video(path: Path, rate: Fraction) -> Iterator[VideoWriter]:
-    """Write a video that is whole or not there."""
-    with atomically(path) as temporary:
-        writer = VideoWriter(temporary, rate)
-        try:
-            yield writer
-        finally:
-            writer.close()
+def write_video(path: Path, rate: Fraction) -> Iterator[Callable[[Frame], None]]:
+    """Write a video in H.264 and MP4, which browsers and office programs play; it is whole or not there.
+
+    Args:
+        rate: mean number of frames a second.
+
+    Yields:
+        A function that appends a frame; all frames are of one size.
+    """
+    av = import_av()
+    with atomically(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": QUALITY})
+
+        def append(frame: Frame) -> None:
+            if not stream.codec_context.is_open:
+                height, width = frame.image.shape[:2]
+                stream.width, stream.height = width, height
+                # Colour at half the resolution, as everywhere, unless a side is odd, which that cannot do.
+                stream.pix_fmt = "yuv444p" if height % 2 or width % 2 else "yuv420p"
+                stream.codec_context.time_base = frame.clock
+            encoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.image), format="rgb24")
+            encoded.pts, encoded.time_base = frame.tick, frame.clock
+            container.mux(stream.encode(encoded))
+
+        yield append
+        if stream.codec_context.is_open:
+            container.mux(stream.encode())  # what is left
