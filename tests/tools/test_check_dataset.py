@@ -158,11 +158,11 @@ def turned_by_exif(folder: Path) -> Path:
 
 
 FAULTS = [
-    (remove_label, "errors", "picture without label map"),
-    (remove_picture, "errors", "label map without picture"),
+    (remove_label, "errors", "image without label map"),
+    (remove_picture, "errors", "label map without image"),
     (crop_label, "errors", "sizes differ"),
-    (no_picture, "errors", "unreadable picture"),
-    (truncate_picture, "errors", "unreadable picture"),
+    (no_picture, "errors", "unreadable image"),
+    (truncate_picture, "errors", "unreadable image"),
     (truncate_label, "errors", "unreadable label map"),
     (wrong_id, "errors", "ids out of range"),
     (label_in_colour, "errors", "unreadable label map"),
@@ -172,11 +172,11 @@ FAULTS = [
     (lambda folder: rename(folder, "Sky"), "errors", "class name"),
     (class_never_seen, "warnings", "class never seen"),
     (nothing_labelled, "warnings", "nothing labelled"),
-    (converted("L"), "warnings", "picture grey"),
-    (converted("RGBA"), "warnings", "picture with transparency"),
-    (converted("CMYK", ".tif"), "warnings", "picture CMYK"),
-    (converted("I;16"), "warnings", "picture 16-bit"),
-    (turned_by_exif, "warnings", "picture turned by EXIF"),
+    (converted("L"), "warnings", "image grey"),
+    (converted("RGBA"), "warnings", "image with transparency"),
+    (converted("CMYK", ".tif"), "warnings", "image CMYK"),
+    (converted("I;16"), "warnings", "image 16-bit"),
+    (turned_by_exif, "warnings", "image turned by EXIF"),
 ]
 
 
@@ -211,7 +211,7 @@ def test_all_at_once_as_text(copy: Path, capsys: pytest.CaptureFixture[str], tmp
     arguments = ["--classes", str(copy / "classes.txt"), "--json", str(out), "--pictures", str(tmp_path / "pictures")]
     assert check_dataset.main([*folders, *arguments]) == 1
     text = capsys.readouterr().out
-    for words in ("unreadable picture (1)", "sizes differ (1)", "ids out of range (1)", "bicyclist", "% of pixels"):
+    for words in ("unreadable image (1)", "sizes differ (1)", "ids out of range (1)", "bicyclist", "% of pixels"):
         assert words in text
     assert len(json.loads(out.read_text())["errors"]) == 4
     pictures = list((tmp_path / "pictures").glob("*.png"))

@@ -9,10 +9,10 @@ from icpc_d2.tools.config_table.command import (
     BEGIN,
     END,
     HEADER,
-    Counter,
+    CostCounter,
     Row,
     format_row,
-    format_table,
+    format_rows,
     main,
     read_log,
     read_rows,
@@ -39,12 +39,12 @@ COST = {4, 5}  # of the cells
 
 
 @pytest.fixture(scope="module")
-def count() -> Counter:
-    return Counter()
+def count() -> CostCounter:
+    return CostCounter()
 
 
 @pytest.mark.slow
-def test_the_table_is_up_to_date(count: Counter) -> None:
+def test_the_table_is_up_to_date(count: CostCounter) -> None:
     lines = (CONFIGS / "README.md").read_text().partition(BEGIN)[2].partition(END)[0].split("\n")
     found = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
     rows = read_rows()
@@ -81,7 +81,7 @@ def test_published_figures_are_numbers() -> None:
     assert len(figures) > 80
 
 
-def test_equal_networks_are_counted_once(count: Counter) -> None:
+def test_equal_networks_are_counted_once(count: CostCounter) -> None:
     icpc = count("ade20k/icpc_R50.yaml")
     assert count("ade20k/ablations/gamma_0.1.yaml") is icpc
     denseclip = count("ade20k/denseclip_R50.yaml")
@@ -91,11 +91,11 @@ def test_equal_networks_are_counted_once(count: Counter) -> None:
     assert "text_encoder" in denseclip.ours and "text_encoder" not in count("ade20k/clip_fpn_R50.yaml").ours
 
 
-def test_format(count: Counter, tmp_path: Path) -> None:
+def test_format(count: CostCounter, tmp_path: Path) -> None:
     log = str(tmp_path / "log.md")
     Path(log).write_text("mIoU 82.16")
     rows = [Row("3", "a photo of a [CLASS]", "", "42.9", ""), Row("-", "scenes", "a/b.yaml", "", log)]
-    table = format_table(rows, lambda config: count("quickstart/icpc_tiny.yaml")).splitlines()
+    table = format_rows(rows, lambda config: count("quickstart/icpc_tiny.yaml")).splitlines()
     assert table[2] == r"| 3 | a photo of a \[CLASS\] | none | 42.9 |  |  |  |"
     assert table[3].startswith("| - | scenes | [a/b](a/b.yaml) | - | ")
     assert table[3].endswith(f" | 82.2 ([log]({log})) |")

@@ -28,72 +28,69 @@ from icpc_d2.visualization import Palette
 
 NAMED_FILES = 5  # of each kind of fault; the JSON has all of them
 
-Source = tuple[Path, Path, list[str], Labels]  # pictures, label maps, class names, how to read labels
+Source = tuple[Path, Path, Labels]  # folders of the images and of the label maps, and how to read these
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="icpc check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", nargs="?", help=f"a registered data set, or {PREFIX}<path>/<split>")
-    parser.add_argument("--images", type=Path, help="folder of pictures")
+    parser.add_argument("--images", type=Path, help="folder of images")
     parser.add_argument("--labels", type=Path, help="folder of label maps with the same names")
     parser.add_argument("--classes", type=Path, help="one class a line: name | r g b")
     parser.add_argument("--ignore-label", type=int, help="with --labels: 255, and 65535 for more than 255 classes")
     parser.add_argument("--workers", type=int, default=2, help="files at a time (%(default)s)")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw some label maps over their pictures, there")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw some label maps over their images, there")
     parser.add_argument("--num-pictures", type=int, default=6, help="(%(default)s)")
     parser.add_argument("--json", nargs="?", const="-", metavar="FILE", help="write everything as JSON; -: print it")
     args = parser.parse_args(arguments)
     if bool(args.name) == bool(args.images) or len({bool(args.images), bool(args.labels), bool(args.classes)}) > 1:
         parser.error("give the name of a data set, or --images, --labels and --classes.")
     try:
-        images, labels, names, reading = _by_name(args.name) if args.name else _by_folders(args)
-        pictures, label_maps = files_by_stem(images), files_by_stem(labels)
+        *folders, labels = _by_name(args.name) if args.name else _by_folders(args)
+        images, label_maps = map(files_by_stem, folders)
     except (OSError, ValueError) as error:
-        report, names = (
-            Report(np.zeros(0), np.zeros(0), [Fault("data set", args.name or str(args.classes), str(error))]),
-            [],
-        )
+        report = Report(faults=[Fault("data set", args.name or str(args.classes), str(error))])
     else:
-        report = inspect(pictures, label_maps, names, reading, max(1, args.workers))
+        report = inspect(images, label_maps, labels, max(1, args.workers))
         if args.pictures:
-            _draw(pictures, label_maps, names, reading, args.pictures, args.num_pictures)
-    content = json.dumps(to_json(report, names), indent=1)
+            _draw(images, label_maps, labels, args.pictures, args.num_pictures)
+    content = json.dumps(to_json(report), indent=1)
     if args.json == "-":
         print(content)
     else:
-        print(to_text(report, names))
+        print(to_text(report))
         if args.json:
             Path(args.json).write_text(content, encoding="utf-8")
     return int(any(fault.is_error for fault in report.faults))
 
 
-def to_json(report: Report, names: Sequence[str]) -> dict:
-    """Everything in the report, as plain data."""
+def to_json(report: Report) -> dict:
+    """Return everything in the report, as plain data."""
     faults = {
         key: [{"kind": f.kind, "where": f.where, "message": f.message} for f in report.faults if f.is_error == is_error]
         for key, is_error in (("errors", True), ("warnings", False))
     }
     classes = [
-        {"name": name, "pixels": int(pixels), "pictures": int(pictures)}
-        for name, pixels, pictures in zip(names, report.pixels, report.pictures, strict=False)
+        {"name": name, "pixels": int(pixels), "pictures": int(images)}
+        for name, pixels, images in zip(report.names, report.pixels, report.images, strict=True)
     ]
     return {"pairs": report.pairs, "ignored_pixels": report.ignored, "classes": classes, **faults}
 
 
-def to_text(report: Report, names: Sequence[str]) -> str:
-    """A table of the classes and one of the faults."""
+def to_text(report: Report) -> str:
+    """Write the report as a table of the classes and one of the faults."""
     total = max(1, int(report.pixels.sum()) + report.ignored)
     rows = [
-        (index, name, pictures, f"{100 * pixels / total:.2f}")
-        for index, (name, pixels, pictures) in enumerate(zip(names, report.pixels, report.pictures, strict=False))
+        (index, name, images, f"{100 * pixels / total:.2f}")
+        for index, (name, pixels, images) in enumerate(zip(report.names, report.pixels, report.images, strict=True))
     ]
     rows.append(("", "(ignored)", "", f"{100 * report.ignored / total:.2f}"))
-    parts = [f"{report.pairs} pairs of picture and label map"]
-    if names:
-        parts.append(tabulate(rows, ["id", "class", "pictures", "% of pixels"]))
+    parts = [f"{report.pairs} pairs of image and label map"]
+    if report.names:
+        parts.append(tabulate(rows, ["id", "class", "images", "% of pixels"]))
     kinds: dict[tuple[bool, str], list[Fault]] = defaultdict(list)
     for fault in report.faults:
         kinds[not fault.is_error, fault.kind].append(fault)
@@ -118,40 +115,32 @@ def _by_name(name: str) -> Source:
         except AssertionError as error:  # Detectron2's, for a folder without files
             raise ValueError(str(error)) from error
     names = list(metadata.get("prompt_classes") or metadata.stuff_classes)
-    labels = Labels(len(names), metadata.get("ignore_label", 255), metadata.get("label_colors"))
-    return Path(metadata.image_root), Path(metadata.sem_seg_root), names, labels
+    labels = Labels(names, metadata.get("ignore_label", 255), metadata.get("label_colors"))
+    return Path(metadata.image_root), Path(metadata.sem_seg_root), labels
 
 
 def _by_folders(args: argparse.Namespace) -> Source:
     classes = read_class_list(args.classes)
     ignore_label = args.ignore_label if args.ignore_label is not None else ignore_label_of(len(classes))
-    labels = Labels(len(classes), ignore_label, classes.color_table(ignore_label))
-    return args.images, args.labels, classes.prompt_names, labels
+    labels = Labels(classes.prompt_names, ignore_label, classes.color_table(ignore_label))
+    return args.images, args.labels, labels
 
 
 def _draw(
-    pictures: dict[str, list[Path]],
-    label_maps: dict[str, list[Path]],
-    names: list[str],
-    labels: Labels,
-    folder: Path,
-    count: int,
+    images: dict[str, list[Path]], label_maps: dict[str, list[Path]], labels: Labels, folder: Path, count: int
 ) -> None:
-    """Write picture | label map over picture of some pairs, evenly spread; bad files are left out."""
+    """Write image | label map over image of some pairs, evenly spread; bad files are left out."""
     folder.mkdir(parents=True, exist_ok=True)
-    palette = Palette(names, _colors(labels), labels.ignore_label)
-    stems = sorted(pictures.keys() & label_maps.keys())
+    by_id = {index: color for color, index in (labels.colors or {}).items()}
+    colors = [by_id[index] for index in range(len(labels.names))] if by_id else None
+    palette = Palette(labels.names, colors, labels.ignore_label)
+    stems = sorted(images.keys() & label_maps.keys())
     for stem in stems[:: max(1, len(stems) // max(1, count))][:count]:
         try:
-            image = read_image(str(pictures[stem][0]))
+            image = read_image(str(images[stem][0]))
             label = read_label(str(label_maps[stem][0]), colors=labels.colors)
         except BadFileError:
             continue
         if label.shape == image.shape[:2]:
             overlay = (image.astype(np.uint16) + palette.paint(label)) // 2
             Image.fromarray(np.hstack([image, overlay.astype(np.uint8)])).save(folder / f"{stem}.png")
-
-
-def _colors(labels: Labels) -> list[tuple[int, int, int]] | None:
-    by_id = {index: color for color, index in (labels.colors or {}).items()}
-    return [by_id[index] for index in range(labels.num_classes)] if by_id else None

@@ -6,9 +6,9 @@ Rows, published figures and the logs of our runs stand in icpc_d2/tools/config_t
 """
 
 import argparse
-import collections
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +16,14 @@ from typing import NamedTuple
 from icpc_d2.analysis.cost import count_both_forms
 from icpc_d2.analysis.random_models import load_resolved_config
 from icpc_d2.config import get_config_file
+from icpc_d2.config.load import leaves
 
 ROWS = Path(__file__).with_name("paper_rows.csv")
 BEGIN, END = "<!-- begin: icpc table -->", "<!-- end -->"
 HEADER = ("table", "row", "config", "paper, mIoU", "GMACs, ours", "GMACs, paper's form", "ours, mIoU")
 IMAGE_SIZE = 1024
 # What the cost of an image does not depend on.
-NO_COST = ("WEIGHTS", "CONTRASTIVE", "PIXEL_MEAN", "PIXEL_STD", "ALIGNMENT.LOSS_WEIGHT")
+NO_COST = ("WEIGHTS", "CONTRASTIVE.", "PIXEL_MEAN", "PIXEL_STD", "ALIGNMENT.LOSS_WEIGHT")
 
 
 class Row(NamedTuple):
@@ -46,8 +47,8 @@ class Row(NamedTuple):
 class Counts(NamedTuple):
     """Multiply-adds of an image by part, ours and in the paper's form."""
 
-    ours: collections.Counter[str]
-    paper: collections.Counter[str]
+    ours: Counter[str]
+    paper: Counter[str]
 
 
 def read_rows() -> list[Row]:
@@ -56,7 +57,7 @@ def read_rows() -> list[Row]:
         return [Row(**row) for row in csv.DictReader(file)]
 
 
-class Counter:
+class CostCounter:
     """Counts the cost of configs, once for all that build the same network."""
 
     def __init__(self) -> None:
@@ -65,29 +66,22 @@ class Counter:
     def __call__(self, config: str) -> Counts:
         """Count a config, given by its path below ``configs/``, for one image of 1024 x 1024 pixels."""
         cfg = load_resolved_config(get_config_file(config), device="meta")
-        network = cfg.MODEL.clone()
-        network.defrost()
-        for key in NO_COST:
-            *path, name = key.split(".")
-            node = network
-            for part in path:
-                node = node[part]
-            del node[name]
+        network = [(key, value) for key, value in leaves(cfg.MODEL) if not key.startswith(NO_COST)]
         key = f"{network}\n{cfg.DATASETS.TRAIN}"
         if key not in self._counts:
             self._counts[key] = Counts(*count_both_forms(cfg, IMAGE_SIZE, IMAGE_SIZE))
         return self._counts[key]
 
 
-def format_table(rows: Sequence[Row], count: Callable[[str], Counts]) -> str:
-    """The rows as Markdown, links relative to ``configs/``."""
+def format_rows(rows: Sequence[Row], count: Callable[[str], Counts]) -> str:
+    """Write the rows as a table in Markdown, links relative to ``configs/``."""
     lines = [HEADER, ["---"] * len(HEADER)]
     lines += [format_row(row, count(row.config) if row.config else None) for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def format_row(row: Row, counts: Counts | None) -> list[str]:
-    """The cells of a row; those of its cost are empty without `counts`."""
+    """Return the cells of a row; those of its cost are empty without `counts`."""
     name = row.row.replace("[", r"\[").replace("]", r"\]")
     config = f"[{row.config.removesuffix('.yaml')}]({row.config})" if row.config else "none"
     costs = [_format_cost(cost) for cost in counts] if counts else ["", ""]
@@ -96,7 +90,7 @@ def format_row(row: Row, counts: Counts | None) -> list[str]:
 
 
 def read_log(log: str) -> float:
-    """The mIoU, in percent, that a log reports in its table's last line.
+    """Return the mIoU, in percent, that a log reports in its table's last line.
 
     Raises:
         ValueError: there is none.
@@ -108,7 +102,7 @@ def read_log(log: str) -> float:
 
 
 def replace_table(text: str, table: str) -> str:
-    """The text of ``configs/README.md`` with this table in place of the one in it.
+    """Return the text of ``configs/README.md`` with this table in place of the one in it.
 
     Raises:
         ValueError: the marks around the table are missing.
@@ -120,7 +114,7 @@ def replace_table(text: str, table: str) -> str:
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 
 
-def _format_cost(macs: collections.Counter[str]) -> str:
+def _format_cost(macs: Counter[str]) -> str:
     text = f" + {macs['text_encoder'] / 1e9:.1f}" if "text_encoder" in macs else ""
     return f"{(macs.total() - macs['text_encoder']) / 1e9:.1f}{text}"
 
@@ -130,13 +124,13 @@ def _readme() -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 1 if ``--check`` finds another table than it would write."""
+    """Run the command line; return the exit status: 1 if ``--check`` finds another table than it would write."""
     parser = argparse.ArgumentParser(prog="icpc table", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing, fail if something would change")
     args = parser.parse_args(arguments)
     readme = _readme()
     found = readme.read_text()
-    wanted = replace_table(found, format_table(read_rows(), Counter()))
+    wanted = replace_table(found, format_rows(read_rows(), CostCounter()))
     if args.check:
         print(f"{readme}: {'as it should be' if found == wanted else 'run this without --check'}")
         return int(found != wanted)
