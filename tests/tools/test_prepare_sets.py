@@ -16,8 +16,8 @@ from icpc_d2.data import datasets, registration
 from icpc_d2.data.class_list import read_class_list
 from icpc_d2.data.reading import read_image, read_label
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator
-from icpc_d2.tools.prepare.ade20k_full import decode
-from icpc_d2.tools.prepare.coco_stuff_10k import edition_of
+from icpc_d2.tools.prepare.ade20k import decode
+from icpc_d2.tools.prepare.coco_stuff import edition_of
 from icpc_d2.tools.prepare.command import main
 from icpc_d2.tools.prepare.isaid import boxes_of
 

@@ -13,16 +13,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from icpc_d2.data.datasets import datasets_root
-from icpc_d2.tools.prepare.ade20k import ADE20K
-from icpc_d2.tools.prepare.ade20k_full import ADE20K_FULL
+from icpc_d2.tools.prepare.ade20k import ADE20K, ADE20K_FULL
 from icpc_d2.tools.prepare.camvid import CAMVID
 from icpc_d2.tools.prepare.cityscapes import CITYSCAPES
-from icpc_d2.tools.prepare.coco_stuff_10k import COCO_STUFF_10K
-from icpc_d2.tools.prepare.coco_stuff_164k import COCO_STUFF_164K
+from icpc_d2.tools.prepare.coco_stuff import COCO_STUFF_10K, COCO_STUFF_164K
 from icpc_d2.tools.prepare.isaid import ISAID, prepare_isaid
-from icpc_d2.tools.prepare.pascal_context import PASCAL_CONTEXT
 from icpc_d2.tools.prepare.recipe import run
-from icpc_d2.tools.prepare.voc import VOC
+from icpc_d2.tools.prepare.voc import PASCAL_CONTEXT, VOC
 
 SETS = {
     "ade20k": ADE20K,

@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -173,10 +172,8 @@ def run(preparation: Preparation, args: argparse.Namespace) -> int:
         if args.check or made:
             errors += _check_labels(split, workers)
         (errors if args.strict else warnings).extend(_compare_counts(split))
-    for message in warnings:
-        print(f"warning: {message}", file=sys.stderr)
-    for message in errors:
-        print(f"error: {message}", file=sys.stderr)
+    print(*(f"warning: {message}\n" for message in warnings), sep="", end="", file=sys.stderr)
+    print(*(f"error: {message}\n" for message in errors), sep="", end="", file=sys.stderr)
     return 1 if errors else 0
 
 
@@ -215,19 +212,19 @@ def _make(task: Task) -> None:
 
 
 def _check_labels(split: Split, workers: int) -> list[str]:
+    ignore_label = ignore_label_of(split.num_classes)
+
+    def check(file: Path) -> None:
+        ids = np.unique(read_label(str(file), np.int32))
+        wrong = ids[((ids < 0) | (ids >= split.num_classes)) & (ids != ignore_label)]
+        if len(wrong):
+            wanted = f"0..{split.num_classes - 1} or {ignore_label}"
+            raise BadFileError(f"{file}: found the ids {wrong[:NAMED_FILES].tolist()}, wanted {wanted}.")
+
     files = sorted(split.labels.target.glob("[!.]*"))
-    check = partial(_check_label, num_classes=split.num_classes, ignore_label=ignore_label_of(split.num_classes))
     errors = _for_each(check, files, workers, f"{split.name}: checking")
     print(f"{split.name}: {len(files) - len(errors)} of {len(files)} label maps are good, in {split.labels.target}")
     return _summary(split, errors)
-
-
-def _check_label(file: Path, num_classes: int, ignore_label: int) -> None:
-    ids = np.unique(read_label(str(file), np.int32))
-    wrong = ids[((ids < 0) | (ids >= num_classes)) & (ids != ignore_label)]
-    if len(wrong):
-        wanted = f"0..{num_classes - 1} or {ignore_label}"
-        raise BadFileError(f"{file}: found the ids {wrong[:NAMED_FILES].tolist()}, wanted {wanted}.")
 
 
 def _for_each(function: Callable[..., None], items: Iterable[object], workers: int, title: str) -> list[str]:

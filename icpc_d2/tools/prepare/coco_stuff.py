@@ -1,8 +1,12 @@
-"""COCO-Stuff10k, 171 classes, of either edition: ``cocostuff-10k-v1.*`` -> ``coco/coco_stuff_10k``.
+"""COCO-Stuff, 171 classes: COCO-Stuff10k of either edition, and COCO-Stuff 164k on the images of COCO 2017.
 
-The matrix ``S`` of each ``.mat`` file holds, in v1.1, COCO's ids: 0 for unlabelled, 1..182, eleven of which never
-occur; in v1.0, 1 for unlabelled and 2..172 without gaps. Most images hold an id that only one of the two has (0, one
-of the eleven, one above 172): these decide, not the folder's name or the file's format.
+COCO-Stuff10k: ``cocostuff-10k-v1.*`` -> ``coco/coco_stuff_10k``. The matrix ``S`` of each ``.mat`` file holds, in v1.1,
+COCO's ids: 0 for unlabelled, 1..182, eleven of which never occur; in v1.0, 1 for unlabelled and 2..172 without gaps.
+Most images hold an id that only one of the two has (0, one of the eleven, one above 172): these decide, not the
+folder's name or the file's format.
+
+COCO-Stuff 164k: ``cocostuff164k/annotations`` -> ``annotations_detectron2``. The official PNGs hold COCO's id - 1
+(0..181, eleven of which never occur) and 255. The images stay.
 """
 
 from collections.abc import Iterator
@@ -102,4 +106,33 @@ COCO_STUFF_10K = Preparation(
         for edition in ("1.0", "1.1")
     ),
     mistaken={"stuffthingmaps*": "COCO-Stuff 164k (icpc prepare coco_stuff_164k)"},
+)
+
+
+def coco_stuff_164k_splits(root: Path) -> Iterator[Split]:
+    """Yield the splits of COCO-Stuff below `root`."""
+    folder, classes = root / "cocostuff164k", read_class_list("coco_stuff_171")
+    png_classes = replace(classes, ids=[number - 1 for number in classes.ids])
+    convert = partial(convert_label, table=id_table(png_classes, [255]))
+    for name, count in {"train2017": 118287, "val2017": 5000}.items():
+        images = Files(folder / "images" / name, folder / "images" / name)
+        labels = Files(folder / "annotations" / name, folder / "annotations_detectron2" / name, "*.png", convert)
+        yield Split(name, images, labels, len(classes), count)
+
+
+COCO_STUFF_164K = Preparation(
+    name="COCO-Stuff 164k (171 classes)",
+    folder="cocostuff164k",
+    page="https://github.com/nightrome/cocostuff",
+    archive="train2017.zip (18 GB), val2017.zip (1 GB) and stuffthingmaps_trainval2017.zip (0.7 GB)",
+    splits=coco_stuff_164k_splits,
+    archives=(
+        Archive("train2017.zip", "cocostuff164k/images", ("train2017",)),
+        Archive("val2017.zip", "cocostuff164k/images", ("val2017",)),
+        Archive("stuffthingmaps_trainval2017.zip", "cocostuff164k/annotations", ("train2017", "val2017")),
+    ),
+    mistaken={
+        "cocostuff-10k*": "COCO-Stuff10k (icpc prepare coco_stuff_10k)",
+        "stuff_trainval2017*": "COCO's stuff labels without the things",
+    },
 )
