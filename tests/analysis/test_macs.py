@@ -1,11 +1,77 @@
+"""Multiply-adds: by hand, and by fvcore."""
+
+from math import prod
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from fvcore.nn import FlopCountAnalysis
+from fvcore.nn.jit_handles import get_shape
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from icpc_d2.analysis.cost import count_image
 from icpc_d2.analysis.macs import build_on_meta, count_forward, count_macs
-from icpc_d2.analysis.random_models import build_random
+from icpc_d2.analysis.random_models import build_both_forms, build_random, load_resolved_config
+from icpc_d2.modeling import clip
 from tests.support.checkpoints import tiny_cfg
+from tests.support.configs import CONFIGS
+from tests.support.models import TINY_VIT
+
+TINY = str(CONFIGS / "quickstart/icpc_tiny.yaml")
+
+
+def test_attention_layer_by_hand() -> None:
+    """7 tokens, width 64: the two products of attention, four projections, an MLP of four widths, two LayerNorms."""
+    block = clip.build_text_model("tiny-RN").transformer.resblocks[0].to("meta")
+    found = count_macs(lambda: clip.residual_block(block, torch.empty(1, 7, 64, device="meta")))
+    assert found == {"": 2 * 7 * 7 * 64 + (4 + 8) * 7 * 64 * 64 + 2 * 5 * 7 * 64}
+
+
+def test_convolution_and_its_backward_by_hand() -> None:
+    layer = nn.ConvTranspose2d(3, 5, 2, stride=2, device="meta")
+    x = torch.empty(2, 3, 4, 6, device="meta", requires_grad=True)
+    found = count_macs(lambda: layer(x).sum().backward(), {"layer": layer})
+    one = 2 * 4 * 6 * 3 * 5 * 4
+    assert found == {"layer": one, "": 2 * one}
+
+
+class Predict(nn.Module):
+    """Images -> logits, as fvcore wants it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.interpolate(self.model.predict(images), size=images.shape[-2:], mode="bilinear")
+
+
+def product_by_output(inputs: list[Any], outputs: list[Any]) -> int:
+    # fvcore's own handle does not know that dimensions broadcast.
+    return prod(get_shape(outputs[0])) * get_shape(inputs[0])[-1]
+
+
+def attention_products(inputs: list[Any], outputs: list[Any]) -> int:
+    query, key = get_shape(inputs[0]), get_shape(inputs[1])
+    return 2 * prod(query) * key[-2]
+
+
+@pytest.mark.parametrize("options", [(), TINY_VIT], ids=["RN", "ViT"])
+@pytest.mark.parametrize("form", [0, 1], ids=["plain", "fast"])
+def test_equals_fvcore(form: int, options: tuple) -> None:
+    model = build_both_forms(load_resolved_config(TINY, options))[form]
+    with torch.no_grad():
+        image = torch.zeros(1, 3, 64, 96)
+        model.predict(image)  # keeps what is kept between images
+        analysis = FlopCountAnalysis(Predict(model), image)
+        analysis.set_op_handle("aten::matmul", product_by_output)
+        analysis.set_op_handle("aten::scaled_dot_product_attention", attention_products)
+        wanted = analysis.unsupported_ops_warnings(False).tracer_warnings("none").total()
+        meta, image = model.to("meta"), image.to("meta")
+        meta.predict(image)
+        found = count_macs(lambda: Predict(meta)(image)).total()
+    assert found == wanted
 
 
 def test_a_part_inside_of_a_part_is_counted_once() -> None:
