@@ -9,7 +9,7 @@ from detectron2.data import transforms as T
 from torch import Tensor, nn
 
 from icpc_d2.data.augmentation import evaluation_augmentations
-from icpc_d2.modeling.predictions import LazyProbabilities, View, average
+from icpc_d2.modeling.predictions import LazyProbabilities, View
 from icpc_d2.modeling.segmentor import Segmentor
 
 
@@ -52,7 +52,8 @@ class MultiScale(nn.Module):
 
     def predictions(self, batched_inputs: list[dict[str, Any]]) -> list[LazyProbabilities]:
         """Predict a batch, one image after the other."""
-        return [average(list(self._views(inputs))) for inputs in batched_inputs]
+        views = (list(self._views(inputs)) for inputs in batched_inputs)
+        return [of_image[0].prediction.average(of_image) for of_image in views]
 
     def _views(self, inputs: dict[str, Any]) -> Iterator[View]:
         original = inputs["image"].permute(1, 2, 0).cpu().numpy()

@@ -42,7 +42,7 @@ def build_parts(cfg: CfgNode) -> dict[str, Any]:
                 f"META_ARCHITECTURE ICPC needs the backbone's output {name!r}, but MODEL.BACKBONE.NAME "
                 f"{cfg.MODEL.BACKBONE.NAME!r} has {list(shapes)}; add it to MODEL.CLIP.OUT_FEATURES"
             )
-    channels = shapes["dense_embed"].channels
+    channels, decoder = shapes["dense_embed"].channels, cfg.MODEL.CONTEXT_DECODER
     alignment = build_alignment(cfg, shapes, len(names))
     neck = (FoldedFPN if cfg.MODEL.FAST else AlignedFPN)(
         {level: shapes[level] for level in cfg.MODEL.FPN.IN_FEATURES},
@@ -55,7 +55,9 @@ def build_parts(cfg: CfgNode) -> dict[str, Any]:
     return {
         "backbone": backbone,
         **build_text(cfg, names, channels),
-        "context_decoder": build_context_decoder(cfg, channels),
+        "context_decoder": ContextDecoder(
+            channels, decoder.WIDTH, decoder.NUM_HEADS, decoder.NUM_LAYERS, decoder.DROPOUT, decoder.LAMBDA
+        ),
         "alignment": alignment,
         "neck": neck,
         "sem_seg_head": build_sem_seg_head(cfg, neck.output_shape()),
@@ -89,12 +91,6 @@ def build_text(cfg: CfgNode, names: list[str], channels: int) -> dict[str, Any]:
     return {"prompt": prompt, "class_tokens": tokens, "text_encoder": encoder}
 
 
-def build_context_decoder(cfg: CfgNode, channels: int) -> ContextDecoder:
-    """Build the decoder of Eq. 4 for embeddings of C `channels`."""
-    keys = cfg.MODEL.CONTEXT_DECODER
-    return ContextDecoder(channels, keys.WIDTH, keys.NUM_HEADS, keys.NUM_LAYERS, keys.DROPOUT, keys.LAMBDA)
-
-
 def build_alignment(cfg: CfgNode, shapes: dict[str, ShapeSpec], num_classes: int) -> Alignment:
     """Build the alignment at the levels that ``MODEL.ALIGNMENT`` asks for."""
     dense = shapes["dense_embed"]
@@ -120,31 +116,19 @@ def build_alignment_loss(cfg: CfgNode, alignment: Alignment) -> AlignmentLoss:
         raise ValueError(f"MODEL.ALIGNMENT.LOSS_SCALES has {sorted(unknown)}; there are {list(alignment.levels)}")
     ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
     loss_type = GatheredContrastiveLoss if contrastive.GATHER else ContrastiveLoss
-    loss = None
-    if contrastive.LOSS_WEIGHT != 0:
-        loss = loss_type(
-            contrastive.NUM_POINTS, contrastive.TEMPERATURE, contrastive.SAMPLING, contrastive.NORMALIZE, ignore_value
-        )
-    return AlignmentLoss(
-        levels,
-        keys.LOSS_WEIGHT,
-        keys.TEMPERATURE,
-        loss,
-        contrastive.LOSS_WEIGHT,
-        ignore_value,
-        build_pixel_loss(cfg),
+    loss = loss_type(
+        contrastive.NUM_POINTS, contrastive.TEMPERATURE, contrastive.SAMPLING, contrastive.NORMALIZE, ignore_value
     )
+    weight = contrastive.LOSS_WEIGHT
+    parts = (loss if weight else None, weight, ignore_value, build_pixel_loss(cfg))
+    return AlignmentLoss(levels, keys.LOSS_WEIGHT, keys.TEMPERATURE, *parts)
 
 
 def build_settings(cfg: CfgNode) -> dict[str, Any]:
     """Read the numbers and choices of :class:`icpc_d2.modeling.meta_arch.ICPC`, as its keyword arguments."""
     if cfg.MODEL.PREDICT_FROM not in ("decoder", "alignment"):
         raise ValueError(f"MODEL.PREDICT_FROM is {cfg.MODEL.PREDICT_FROM!r}; wanted is 'decoder' or 'alignment'")
-    return {
-        "max_iter": cfg.SOLVER.MAX_ITER,
-        "predict_from": cfg.MODEL.PREDICT_FROM,
-        **build_inference(cfg),
-    }
+    return {"max_iter": cfg.SOLVER.MAX_ITER, "predict_from": cfg.MODEL.PREDICT_FROM, **build_inference(cfg)}
 
 
 def build_inference(cfg: CfgNode) -> dict[str, Any]:

@@ -29,16 +29,10 @@ class Window(NamedTuple):
 
 
 class LazyScores(ABC):
-    """Scores of K classes at each pixel of a prediction.
+    """Scores of K classes at each pixel of a prediction."""
 
-    Attributes:
-        num_classes: K.
-        pixels: how many a class has while it is computed, at most.
-    """
-
-    def __init__(self, num_classes: int, pixels: int) -> None:
-        self.num_classes = num_classes
-        self.pixels = pixels
+    num_classes: int  # K
+    pixels: int  # how many a class has while it is computed, at most
 
     @abstractmethod
     def scores(self, classes: slice = slice(None)) -> Tensor:
@@ -59,13 +53,7 @@ class LazyScores(ABC):
 
 
 class LazyLogits(LazyScores):
-    """A model's logits for one image.
-
-    Attributes:
-        mean_type: the form of the mean of several such predictions, a :class:`LazyProbabilities`.
-    """
-
-    mean_type: type["LazyProbabilities"]
+    """A model's logits for one image."""
 
     def __init__(self, windows: Sequence[Window], image_size: tuple[int, int], output_size: tuple[int, int]) -> None:
         """
@@ -74,7 +62,8 @@ class LazyLogits(LazyScores):
             image_size: H, W.
             output_size: height and width of the prediction.
         """
-        super().__init__(len(windows[0].logits), max(height * width for height, width in (image_size, output_size)))
+        self.num_classes = len(windows[0].logits)
+        self.pixels = max(height * width for height, width in (image_size, output_size))
         self.windows = windows
         self.image_size = image_size
         self.output_size = output_size
@@ -101,11 +90,12 @@ class LazyLogits(LazyScores):
         return self.logits(classes)
 
     def log_sum_exp(self) -> Tensor:
-        """Return the logarithm of the sum of exponentials over all classes, (height, width) float32.
-
-        Logits less this are log-probabilities.
-        """
+        """Return the logarithm of the sum of exponentials over all classes, (height, width) float32."""
         return self.logits().float().logsumexp(dim=0)
+
+    def average(self, views: Sequence["View"]) -> "LazyProbabilities":
+        """Return the mean of the probabilities of several predictions, this and others of the image."""
+        return LazyProbabilities(views)
 
 
 class View(NamedTuple):
@@ -123,7 +113,8 @@ class LazyProbabilities(LazyScores):
         Args:
             views: all of one output size and class count.
         """
-        super().__init__(views[0].prediction.num_classes, max(view.prediction.pixels for view in views))
+        self.num_classes = views[0].prediction.num_classes
+        self.pixels = max(view.prediction.pixels for view in views)
         self.views = views
 
     def scores(self, classes: slice = slice(None)) -> Tensor:
@@ -137,11 +128,3 @@ class LazyProbabilities(LazyScores):
     @cached_property
     def _log_sums(self) -> list[Tensor]:
         return [view.prediction.log_sum_exp() for view in self.views]
-
-
-LazyLogits.mean_type = LazyProbabilities
-
-
-def average(views: Sequence[View]) -> LazyProbabilities:
-    """Average the probabilities of several predictions about one image, in the form that belongs to the first."""
-    return views[0].prediction.mean_type(views)

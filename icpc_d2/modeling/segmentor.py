@@ -47,43 +47,25 @@ class Segmentor:
         return self.pixel_mean.device
 
     def logits(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Predict as Detectron2's `SemanticSegmentor` does.
+        """Predict as Detectron2's `SemanticSegmentor` does: a list of {"sem_seg": (K, height, width)}.
 
         Args:
             batched_inputs: one dict per image: "image" (3, H, W), and optionally "height" and "width".
-
-        Returns:
-            A list of {"sem_seg": (K, height, width)}.
         """
         return [{"sem_seg": prediction.logits()} for prediction in self.predictions(batched_inputs)]
 
     def label_maps(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Predict classes alone.
-
-        Args:
-            batched_inputs: as :meth:`logits` takes them.
-
-        Returns:
-            A list of {"labels": (height, width) int64}, which is the argmax of what :meth:`logits` returns.
-        """
+        """Predict classes alone: a list of {"labels": (height, width) int64}, the argmax of :meth:`logits`."""
         return [{"labels": prediction.labels()} for prediction in self.predictions(batched_inputs)]
 
     def predictions(self, batched_inputs: list[dict[str, Any]]) -> list[LazyLogits]:
         """Predict a batch, and leave open what of the predictions is wanted."""
-        return self.inference(self.preprocess_image(batched_inputs), batched_inputs)
+        return self.inference(self.preprocess_image(batched_inputs), batched_inputs, self.predict)
 
     def inference(
-        self,
-        images: ImageList,
-        batched_inputs: list[dict[str, Any]],
-        predict: Callable[[Tensor], Tensor] | None = None,
+        self, images: ImageList, batched_inputs: list[dict[str, Any]], predict: Callable[[Tensor], Tensor]
     ) -> list[LazyLogits]:
-        """Predict a batch, whole or by sliding window, each image for the size that it asks for.
-
-        Args:
-            predict: in place of :meth:`predict`.
-        """
-        predict = predict or self.predict
+        """Predict a batch by `predict`, whole or by sliding window, each image for the size that it asks for."""
         if self.window is None:
             windows = whole_images(predict, images.tensor, images.image_sizes)
         else:
@@ -99,9 +81,7 @@ class Segmentor:
         """Normalize, pad and batch the images."""
         images = [(inputs["image"].to(self.device) - self.pixel_mean) / self.pixel_std for inputs in batched_inputs]
         backbone = self.backbone
-        return ImageList.from_tensors(
-            images, backbone.size_divisibility, padding_constraints=backbone.padding_constraints
-        )
+        return ImageList.from_tensors(images, backbone.size_divisibility, 0.0, backbone.padding_constraints)
 
     def preprocess_labels(self, batched_inputs: list[dict[str, Any]]) -> Tensor:
         """Pad and batch the labels (B, H, W) as the images are, with the head's ignore value for what is ignored."""

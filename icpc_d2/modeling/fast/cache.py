@@ -1,19 +1,12 @@
 """Values that depend on weights alone, kept between calls."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 Value = TypeVar("Value")
-
-
-class _Entry(NamedTuple):
-    tensors: tuple[Tensor, ...]
-    states: tuple[tuple[int, int], ...]
-    key: Hashable
-    value: object
 
 
 class WeightCache(Generic[Value]):
@@ -25,7 +18,7 @@ class WeightCache(Generic[Value]):
     """
 
     def __init__(self) -> None:
-        self._entry: _Entry | None = None
+        self._entry: tuple[tuple[Tensor, ...], Hashable, Value] | None = None
 
     def get(self, tensors: Sequence[Tensor], key: Hashable, compute: Callable[[], Value]) -> Value:
         """Return ``compute()``, or what it returned when `tensors` and `key` were the same.
@@ -38,15 +31,11 @@ class WeightCache(Generic[Value]):
             return compute()
         # Inference tensors keep no version; they are never parameters of a module that is trained.
         states = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
-        key = (key, torch.is_autocast_enabled(), torch.is_autocast_enabled("cpu"))
+        key = (key, states, torch.is_autocast_enabled(), torch.is_autocast_enabled("cpu"))
         entry = self._entry
-        if (
-            entry is None
-            or (entry.states, entry.key) != (states, key)
-            or any(old is not new for old, new in zip(entry.tensors, tensors, strict=True))
-        ):
-            entry = self._entry = _Entry(tuple(tensors), states, key, compute())
-        return entry.value
+        if entry is None or entry[1] != key or any(old is not new for old, new in zip(entry[0], tensors, strict=True)):
+            entry = self._entry = (tuple(tensors), key, compute())
+        return entry[2]
 
     def clear(self) -> None:
         """Forget the value."""

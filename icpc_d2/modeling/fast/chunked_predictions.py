@@ -4,13 +4,13 @@ Bilinear interpolation treats each class for itself, so that the parts are what 
 predictions whose probabilities are averaged are brought to full size twice, first for the sum over all classes.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, reduce
 
 import torch
 from torch import Tensor
 
-from icpc_d2.modeling.predictions import LazyLogits, LazyProbabilities, LazyScores
+from icpc_d2.modeling.predictions import LazyLogits, LazyProbabilities, LazyScores, View
 
 # Size of the full-size logits that exist at once when label maps are made, and the fewest classes that do.
 CHUNK_BYTES = 16 * 2**20
@@ -60,6 +60,10 @@ class ChunkedLogits(Chunked, LazyLogits):
         parts = (self.logits(classes).float().logsumexp(dim=0) for classes in chunks or self.chunks())
         return reduce(torch.logaddexp, parts)
 
+    def average(self, views: Sequence[View]) -> "ChunkedProbabilities":
+        """Return the mean of the probabilities of several predictions, this and others of the image."""
+        return ChunkedProbabilities(views)
+
 
 class ChunkedProbabilities(Chunked, LazyProbabilities):
     """The mean of the probabilities of several :class:`ChunkedLogits`.
@@ -71,6 +75,3 @@ class ChunkedProbabilities(Chunked, LazyProbabilities):
     @cached_property
     def _log_sums(self) -> list[Tensor]:
         return [view.prediction.log_sum_exp(self.chunks()) for view in self.views]
-
-
-ChunkedLogits.mean_type = ChunkedProbabilities
