@@ -1,6 +1,7 @@
 """The command ``icpc``: its help, its mistakes, and that the README and the tools' folder know the same commands."""
 
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -64,6 +65,15 @@ def test_usage_has_the_name_of_the_command(command: str, capsys: pytest.CaptureF
         icpc_cli.main([command, "--help"])
     assert end.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: icpc {command} ")
+
+
+def test_the_former_name_of_predict_goes_on_working(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["demo", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("icpc_d2.tools.demo", run_name="__main__")
+    assert capsys.readouterr().out.startswith("usage: icpc predict ")
 
 
 def test_mistakes_in_the_command_line_of_train_name_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Unpacking downloads: only what is needed, each file complete or not there, never outside of the target folder."""
+"""Archives, of which only the needed files are unpacked, each whole or not at all, and never outside of a folder."""
 
 import tarfile
 import zipfile
@@ -34,7 +34,7 @@ class Archive:
     endings: tuple[str, ...] = ()
 
     def target(self, name: str) -> PurePosixPath | None:
-        """Path below `into` of a member, None if it is not needed (or not trusted: names that climb upwards)."""
+        """Return the path below `into` of a member, None if it is not needed (or climbs upwards, which is not trusted)."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
         start = next((index for index, part in enumerate(parts) if part in self.keep), None)
@@ -91,7 +91,7 @@ def _unpack(archive: Archive, file: Path, into: Path, mistaken: Mapping[str, str
 
 @contextmanager
 def _opened(file: Path) -> Iterator[tuple[Iterator[_Member], type]]:
-    """The regular files in an archive, one by one, and a function that opens them. Links are left out."""
+    """Open an archive; yield its regular files, without links, one by one, and a function that opens them."""
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             infos = (info for info in archive.infolist() if not info.is_dir())
