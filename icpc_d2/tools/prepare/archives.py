@@ -34,7 +34,7 @@ class Archive:
     endings: tuple[str, ...] = ()
 
     def target(self, name: str) -> PurePosixPath | None:
-        """Return the path below `into` of a member, None if it is not needed (or climbs upwards, which is not trusted)."""
+        """Return the path below `into` of a member; None if it is not needed, or not trusted: it climbs upwards."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
         start = next((index for index, part in enumerate(parts) if part in self.keep), None)
