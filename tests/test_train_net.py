@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 import yaml
 from PIL import Image
 
-from tests.support.programs import ROOT, run_program
+from tests.support.programs import ROOT, run_forked, run_program
 from tests.support.results import read_results as results
 
 CLASSES = 11
@@ -30,24 +31,25 @@ TINY = {
 }
 
 
-def train_net(camvid_datasets: Path, output: Path, *flags: str, **overrides: str) -> str:
+def train_net(camvid_datasets: Path, output: Path, *flags: str, run: Callable = run_forked, **overrides: str) -> str:
     """Run the script on configs/camvid/icpc_tiny.yaml; return what it wrote to the terminal.
 
     Args:
+        run: `run_program` or `run_forked`.
         overrides: of the config, with "__" for the dots.
     """
     keys = TINY | {"OUTPUT_DIR": str(output)} | {key.replace("__", "."): value for key, value in overrides.items()}
     command = [sys.executable, "train_net.py", "--config-file", "configs/camvid/icpc_tiny.yaml", "--dist-url", "auto"]
     options = [word for pair in keys.items() for word in pair]
-    run = run_program([*command, *flags, *options], DETECTRON2_DATASETS=str(camvid_datasets))
-    assert run.returncode == 0, run.stdout[-4000:]
-    return run.stdout
+    done = run([*command, *flags, *options], DETECTRON2_DATASETS=str(camvid_datasets))
+    assert done.returncode == 0, done.stdout[-4000:]
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def trained(camvid_datasets: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     output = tmp_path_factory.mktemp("trained")
-    return output, train_net(camvid_datasets, output)
+    return output, train_net(camvid_datasets, output, run=run_program)
 
 
 def test_training_leaves_everything_in_its_folder(trained: tuple[Path, str]) -> None:

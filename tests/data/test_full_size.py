@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from icpc_d2.tools.prepare.command import SETS, main
-from tests.support.programs import ROOT, run_program
+from tests.support.programs import ROOT, run_forked
 
 SHARED = ROOT.parent / "shared" / "data"
 
@@ -32,8 +32,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"real images are not there: {SHARED}")
-@pytest.mark.parametrize("backbone", ["R50", "R101", "ViTB"])
-@pytest.mark.parametrize("name", ["ade20k_full", "coco_stuff_10k"])
+@pytest.mark.parametrize(
+    ("name", "backbone"), [("ade20k_full", "R50"), ("ade20k_full", "ViTB"), ("coco_stuff_10k", "R101")]
+)
 def test_two_iterations(prepared: Callable[[str], Path], tmp_path: Path, name: str, backbone: str) -> None:
     overrides = {
         "MODEL.DEVICE": "cpu",
@@ -48,7 +49,7 @@ def test_two_iterations(prepared: Callable[[str], Path], tmp_path: Path, name: s
     }
     command = [sys.executable, "train_net.py", "--config-file", f"configs/{name}/icpc_{backbone}.yaml"]
     options = [word for pair in overrides.items() for word in pair]
-    done = run_program([*command, "--dist-url", "auto", *options], DETECTRON2_DATASETS=str(prepared(name)))
+    done = run_forked([*command, "--dist-url", "auto", *options], DETECTRON2_DATASETS=str(prepared(name)))
     assert done.returncode == 0, done.stdout[-4000:]
     metrics = json.loads((tmp_path / "output/metrics.json").read_text().splitlines()[-1])
     assert metrics["iteration"] == 1

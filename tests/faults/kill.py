@@ -25,42 +25,10 @@ import torch
 import torch.utils.cpp_extension
 import torch.utils.tensorboard
 
+from tests.support.programs import fork, wait
 from tests.support.training import make_data, read_trace, run_difference, train
 
 TIMEOUT = 120  # seconds of a run
-
-
-def start(run: Callable[[], object], log: Path) -> int:
-    """Run in a process of its own, forked from this one, where everything is imported; returns its id."""
-    process = os.fork()
-    if process:
-        return process
-    code = 1
-    try:
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(descriptor, 1)
-        os.dup2(descriptor, 2)
-        run()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        os._exit(code)
-
-
-def wait(process: int, timeout: float = TIMEOUT) -> int:
-    """The exit code of a process, minus the signal's number if one has killed it."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        found, status = os.waitpid(process, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    raise TimeoutError(f"a run hung for {timeout} seconds")
 
 
 def is_writing(output: Path) -> bool:
@@ -85,7 +53,7 @@ class Runs:
         self.data = make_data(folder / "data")
         self.undisturbed = folder / "undisturbed"
         began = time.monotonic()
-        if wait(start(lambda: train(self.data, self.undisturbed), folder / "undisturbed.log")):
+        if wait(fork(lambda: train(self.data, self.undisturbed), folder / "undisturbed.log"), TIMEOUT):
             raise RuntimeError((folder / "undisturbed.log").read_text()[-4000:])
         self.seconds = time.monotonic() - began
         self.counts = dict.fromkeys(("runs", "identical", "lost", "in_writing", "signals_answered"), 0)
@@ -95,7 +63,7 @@ class Runs:
         output, log = self.folder / f"{number:03d}", self.folder / f"{number:03d}.log"
         # The result must not depend on workers either.
         workers = {"DATALOADER__NUM_WORKERS": int(number % 5 == 0)}
-        process = start(lambda: train(self.data, output, **workers), log)
+        process = fork(lambda: train(self.data, output, **workers), log)
         if in_writing:
             written = self.random.randint(0, 2)
             wait_until(lambda: is_writing(output) and len(list(output.glob("model_0*.pth"))) >= written, process)
@@ -104,12 +72,12 @@ class Runs:
             wait_until(lambda: time.sleep(0.001) or len(read_trace(output)) >= iterations, process)
             time.sleep(self.random.uniform(0, 2 / len(read_trace(self.undisturbed))) * self.seconds)
         os.kill(process, sig)
-        code = wait(process)
+        code = wait(process, TIMEOUT)
         self.counts["in_writing"] += is_writing(output)
         answered = code == 128 + signal.SIGTERM
         self.counts["signals_answered"] += answered
         done = len(read_trace(output))
-        if code and wait(start(lambda: train(self.data, output, resume=True), log)):
+        if code and wait(fork(lambda: train(self.data, output, resume=True), log), TIMEOUT):
             self.counts["lost"] += 1
             return f"it could not be continued: {log.read_text()[-2000:]}"
         if answered and len(read_trace(output)) != len(read_trace(self.undisturbed)):
