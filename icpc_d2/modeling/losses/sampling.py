@@ -25,26 +25,20 @@ def sample_points(
     Returns:
         (M,) indices into the points, without repetition.
     """
-    valid = (labels != ignore_value).nonzero().flatten()
-    # Shuffled first, so that the stable sort below leaves each group in random order.
-    order = torch.randperm(len(valid), device=labels.device) if priorities is None else priorities[valid].argsort()
-    shuffled = valid[order]
-    if progress is None:
-        is_hard = torch.zeros_like(is_hard)
-    group = labels[shuffled] * 2 + is_hard[shuffled]
+    # Shuffled first, so that the stable sort below leaves each group in random order. All sizes are those of the input
+    # until the last line, so that a GPU is waited for once.
+    shuffled = torch.randperm(len(labels), device=labels.device) if priorities is None else priorities.argsort()
+    hard_first = torch.zeros_like(labels) if progress is None else is_hard.long()
+    # Groups are 2 * class + (1 if hard); what has no class comes last, and is drawn from never.
+    nothing = torch.iinfo(torch.int64).max
+    group = torch.where(labels != ignore_value, 2 * labels + hard_first, nothing)[shuffled]
     group, order = group.sort(stable=True)
-    groups, counts = group.unique_consecutive(return_counts=True)
-    ranks = torch.arange(len(group), device=labels.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
-    quota = _quotas(groups, counts, num_points, round((progress or 0.0) * num_points))
-    return shuffled[order[ranks < quota.repeat_interleave(counts)]]
-
-
-def _quotas(groups: Tensor, counts: Tensor, num_points: int, num_hard: int) -> Tensor:
-    """Return how many points each group may give; groups are 2 * class + (1 if hard), present ones only, sorted."""
-    classes, index = (groups // 2).unique_consecutive(return_inverse=True)
-    available = counts.new_zeros(len(classes), 2)
-    available[index, groups % 2] = counts
-    easy, hard = available.unbind(1)
+    classes = group.div(2, rounding_mode="floor")
+    starts = torch.searchsorted(group, group)
+    middle, end = (torch.searchsorted(group, 2 * classes + more) for more in (1, 2))
+    easy, hard = middle - torch.searchsorted(group, 2 * classes), end - middle
+    num_hard = round((progress or 0.0) * num_points)
     take_hard = torch.minimum(hard, (num_points - easy).clamp(min=num_hard))
-    take_easy = torch.minimum(easy, num_points - take_hard)
-    return torch.stack([take_easy, take_hard], dim=1)[index, groups % 2]
+    quota = torch.where(group % 2 == 1, take_hard, torch.minimum(easy, num_points - take_hard))
+    ranks = torch.arange(len(group), device=group.device) - starts
+    return shuffled[order[(ranks < quota) & (group != nothing)]]
