@@ -9,17 +9,6 @@ from detectron2.config import CfgNode as CN
 
 def add_icpc_config(cfg: CN) -> None:
     """Add the keys of ICPC to a Detectron2 config, in place."""
-    _add_model_config(cfg)
-    _add_input_config(cfg)
-    _add_solver_config(cfg)
-    _add_test_config(cfg)
-    cfg.WANDB = CN()
-    # Project of Weights & Biases that a training is reported to by its library, which `pip install wandb` brings;
-    # empty: none.
-    cfg.WANDB.PROJECT = ""
-
-
-def _add_model_config(cfg: CN) -> None:
     # Names of the classes, as the prompts say them. Empty: from the metadata of DATASETS.TRAIN[0]
     # (`prompt_classes`, else `stuff_classes`). Filled in when training starts, so that a merged config is complete.
     cfg.MODEL.CLASS_NAMES = []
@@ -123,8 +112,7 @@ def _add_model_config(cfg: CN) -> None:
     # What a trained model answers with: "decoder" or "alignment" (Table 11).
     cfg.MODEL.PREDICT_FROM = "decoder"
 
-
-def _add_input_config(cfg: CN) -> None:
+    # --- Training data -----------------------------------------------------------------------------------------------
     # Photometric distortion of the training images (Detectron2's ColorAugSSDTransform).
     cfg.INPUT.COLOR_AUG_SSD = True
     # Range of the random scale, as a factor on INPUT.MIN_SIZE_TRAIN[0] and INPUT.MAX_SIZE_TRAIN alike.
@@ -135,8 +123,7 @@ def _add_input_config(cfg: CN) -> None:
     # ("raise"), or another one is drawn instead, which is counted and logged ("skip").
     cfg.INPUT.ON_BAD_FILE = "raise"
 
-
-def _add_solver_config(cfg: CN) -> None:
+    # --- Training ----------------------------------------------------------------------------------------------------
     # "AdamW" or "SGD".
     cfg.SOLVER.OPTIMIZER = "AdamW"
     # Learning rate of the image backbone, as a factor on BASE_LR.
@@ -158,8 +145,7 @@ def _add_solver_config(cfg: CN) -> None:
     # So many iterations of a training may be left out because a loss is NaN or infinite; one more ends it.
     cfg.SOLVER.SKIP_NON_FINITE = 0
 
-
-def _add_test_config(cfg: CN) -> None:
+    # --- Evaluation --------------------------------------------------------------------------------------------------
     cfg.TEST.SLIDING_WINDOW = CN()
     # False: the whole image at once.
     cfg.TEST.SLIDING_WINDOW.ENABLED = False
@@ -190,3 +176,9 @@ def _add_test_config(cfg: CN) -> None:
     cfg.TEST.SEM_SEG.BOUNDARY_IOU = False
     # Pictures (image | label | prediction) that each evaluation writes over those of the one before; 0: none.
     cfg.TEST.SEM_SEG.NUM_PICTURES = 0
+
+    # --- Reports -----------------------------------------------------------------------------------------------------
+    cfg.WANDB = CN()
+    # Project of Weights & Biases that a training is reported to by its library, which `pip install wandb` brings;
+    # empty: none.
+    cfg.WANDB.PROJECT = ""

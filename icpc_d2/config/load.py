@@ -23,10 +23,7 @@ class ConfigError(ValueError):
 
 
 def get_config_file(name: str) -> str:
-    """Return the path of a config of this project, for ``cfg.merge_from_file``.
-
-    Args:
-        name: its path below ``configs/``, such as "ade20k/icpc_R50.yaml".
+    """Return the path of a config such as "ade20k/icpc_R50.yaml", below ``configs/``, for ``cfg.merge_from_file``.
 
     Raises:
         FileNotFoundError: with the names that there are.
@@ -121,9 +118,7 @@ def _set(cfg: CfgNode, known: Mapping[str, Any], key: str, value: Any, source: s
 
 def _elements_fit(value: Any, default: Any) -> bool:
     """Tell whether the elements of a list of numbers, or of strings, are such again; yacs does not look."""
-    if not isinstance(default, list | tuple) or not default:
-        return True
     for kind in (str, int | float):
-        if all(isinstance(element, kind) for element in default):
+        if isinstance(default, list | tuple) and default and all(isinstance(element, kind) for element in default):
             return all(isinstance(element, kind) for element in value)
     return True

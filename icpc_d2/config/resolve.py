@@ -1,21 +1,13 @@
 """Settle what depends on the machine and the number of processes: device, precision and normalization."""
 
 import logging
-from operator import attrgetter
 
 import torch
 from detectron2.config import CfgNode
 
-logger = logging.getLogger(__name__)
+from icpc_d2.config.load import leaves
 
-# Every key whose value is the name of a normalization.
-NORM_KEYS = (
-    "MODEL.SEM_SEG_HEAD.NORM",
-    "MODEL.FPN.NORM",
-    "MODEL.CLIP.VIT_NORM",
-    "MODEL.CLIP.RESNET_NORM",
-    "MODEL.RESNETS.NORM",
-)
+logger = logging.getLogger(__name__)
 
 PRECISIONS = ("float16", "bfloat16")
 
@@ -41,7 +33,7 @@ def resolve_precision(cfg: CfgNode) -> None:
 
 
 def resolve_norms(cfg: CfgNode, num_processes: int) -> None:
-    """Replace "SyncBN", in place, by what the run can do.
+    """Replace each normalization "SyncBN", in place, by what the run can do.
 
     One process has nobody to synchronize with: "BN". torch's SyncBN refuses tensors on the CPU, where several
     processes use Detectron2's "naiveSyncBN".
@@ -49,7 +41,7 @@ def resolve_norms(cfg: CfgNode, num_processes: int) -> None:
     if num_processes > 1 and cfg.MODEL.DEVICE != "cpu":
         return
     replacement = "BN" if num_processes == 1 else "naiveSyncBN"
-    for key in NORM_KEYS:
-        if attrgetter(key)(cfg) == "SyncBN":
+    for key, value in list(leaves(cfg)):
+        if value == "SyncBN":
             logger.info(f"{key}: SyncBN -> {replacement} ({num_processes} process(es) on {cfg.MODEL.DEVICE}).")
             cfg.merge_from_list([key, replacement])

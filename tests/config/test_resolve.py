@@ -5,14 +5,16 @@ import torch
 from detectron2.config import CfgNode, get_cfg
 
 from icpc_d2.config import add_icpc_config
-from icpc_d2.config.resolve import NORM_KEYS, resolve_device, resolve_norms, resolve_precision
+from icpc_d2.config.resolve import resolve_device, resolve_norms, resolve_precision
+
+NORM_KEYS = ("SEM_SEG_HEAD.NORM", "FPN.NORM", "CLIP.VIT_NORM", "CLIP.RESNET_NORM", "RESNETS.NORM")
 
 
 @pytest.fixture
 def cfg() -> CfgNode:
     cfg = get_cfg()
     add_icpc_config(cfg)
-    cfg.merge_from_list([value for key in NORM_KEYS for value in (key, "SyncBN")])
+    cfg.merge_from_list([value for key in NORM_KEYS for value in (f"MODEL.{key}", "SyncBN")])
     return cfg
 
 
