@@ -15,13 +15,10 @@ from icpc_d2.engine.trainer import Trainer
 
 
 def main(args: Namespace) -> dict | None:
-    """Run one process of a training or an evaluation; leave with a sentence where the config cannot be.
+    """Run one process of a training or an evaluation and return its results; exit with a sentence on a wrong config.
 
     Args:
         args: parsed by ``detectron2.engine.default_argument_parser``.
-
-    Returns:
-        The evaluation's results, if there were any.
     """
     try:
         cfg = setup(args)
@@ -41,12 +38,7 @@ def main(args: Namespace) -> dict | None:
 
 
 def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None, epilog: str = "") -> Namespace:
-    """Parse the command line, or `arguments`; leave with a message where it is wrong.
-
-    Args:
-        prog: how the program is called, for its messages; None: by its file.
-        epilog: the end of its help.
-    """
+    """Parse the command line, or `arguments`, of a program with this name and end of its help; exit if it is wrong."""
     parser = default_argument_parser(epilog)
     parser.prog = prog or parser.prog
     args = parser.parse_args(arguments)

@@ -25,7 +25,7 @@ ENVIRONMENT = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_A
 
 
 def launch(main: Callable[[Namespace], Any], args: Namespace) -> None:
-    """Run ``main(args)`` in each process of the run.
+    """Run ``main(args)`` in each process of the run; exit with the code of the first that fails.
 
     Args:
         args: of Detectron2's command line. ``--num-gpus``, ``--num-machines``, ``--machine-rank`` and ``--dist-url``
@@ -45,14 +45,10 @@ def launch(main: Callable[[Namespace], Any], args: Namespace) -> None:
         join_processes()
         main(args)
         distributed.destroy_process_group()
-    elif several:
-        _start(main, args)
-    else:
+        return
+    if not several:
         main(args)
-
-
-def _start(main: Callable[[Namespace], Any], args: Namespace) -> None:
-    """Start this machine's processes and wait for their end; exit with the code of the first that failed."""
+        return
     with _signals_passed_on() as received:
         try:
             detectron2_launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, args=(args,))

@@ -1,35 +1,50 @@
-"""From the command line to the config of a run, with device, normalization, seed and classes settled."""
+"""From the command line to the config of a run, with device, normalization, seed and classes settled.
 
-import logging
+What would end a training hours later is checked first.
+"""
+
+import math
+import os
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from icpc_d2.config.load import load_config
+from icpc_d2.config.load import ConfigError, leaves, load_config, nearest
 from icpc_d2.config.resolve import resolve_device, resolve_norms, resolve_precision
+from icpc_d2.data.folders import register_folders
 from icpc_d2.engine.hooks.seeding import resolve_seed
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import write_start
-from icpc_d2.engine.setup_checks import check_datasets, check_ranges, check_weights
 from icpc_d2.evaluation.evaluators import build_shared_classes
 from icpc_d2.modeling.class_names import get_class_names
 
-logger = logging.getLogger(__name__)
+# Key -> what its value must be, and that in words.
+RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(
+        ("SOLVER.MAX_ITER", "SOLVER.IMS_PER_BATCH", "SOLVER.CHECKPOINT_PERIOD"), (lambda n: n >= 1, "1 or more")
+    ),
+    **dict.fromkeys(
+        ("TEST.EVAL_PERIOD", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINTS_KEPT", "SOLVER.SKIP_NON_FINITE"),
+        (lambda n: n >= 0, "0 or more"),
+    ),
+    "SOLVER.BASE_LR": (lambda rate: 0 < rate < math.inf, "a number above 0"),
+    "INPUT.FORMAT": (lambda name: name in ("RGB", "BGR"), "RGB or BGR"),
+    "INPUT.ON_BAD_FILE": (lambda name: name in ("raise", "skip"), "raise or skip"),
+    "INPUT.RANDOM_FLIP": (lambda name: name in ("horizontal", "vertical", "none"), "horizontal, vertical or none"),
+    "INPUT.MIN_SIZE_TRAIN": (lambda sizes: len(sizes) > 0 and min(sizes) >= 1, "sizes of 1 or more"),
+    "INPUT.SCALE_RANGE": (lambda r: len(r) == 2 and 0 < r[0] <= r[1] < math.inf, "two factors above 0, in order"),
+}
 
 
 def setup(args: Namespace) -> CfgNode:
-    """Build the run's config from Detectron2's command line, start the logs, seed, and write ``config.yaml``.
-
-    Args:
-        args: parsed by ``detectron2.engine.default_argument_parser``.
-
-    Returns:
-        The frozen config.
+    """Build the run's config, frozen, from Detectron2's command line; start the logs, seed, and write ``config.yaml``.
 
     Raises:
         ConfigError: a key or a value is wrong, or something that it names is not there.
@@ -38,17 +53,18 @@ def setup(args: Namespace) -> CfgNode:
     """
     cfg = load_config(args.config_file, args.opts)
     check_ranges(cfg)
-    is_train = not args.eval_only
-    if not args.resume:
-        check_weights(cfg)
+    is_train, weights = not args.eval_only, cfg.MODEL.WEIGHTS
+    if not args.resume and weights and "://" not in weights and not os.path.isfile(os.path.expanduser(weights)):
+        raise ConfigError(f"MODEL.WEIGHTS: there is no file {weights}.")
     if comm.is_main_process():
         folder = OutputFolder(Path(cfg.OUTPUT_DIR))
         folder.check_writable()
         # Before anything of another training is written over.
         if is_train:
-            folder.refuse_other_training()
-        if is_train and not args.resume:
-            folder.refuse_earlier_training()
+            folder.lock()
+            folder.unlock()
+            if not args.resume:
+                folder.refuse_earlier_training()
     # Detectron2 opens its own logs later; ours must be open before the notices below.
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="icpc_d2")
     resolve_device(cfg)
@@ -62,6 +78,42 @@ def setup(args: Namespace) -> CfgNode:
     if is_train:
         write_start(cfg)
     return cfg
+
+
+def check_ranges(cfg: CfgNode) -> None:
+    """Check values that every training reads; a ConfigError names the one that is out of range."""
+    values = dict(leaves(cfg))
+    for key, (is_right, wanted) in RANGES.items():
+        if not is_right(values[key]):
+            raise ConfigError(f"{key} is {values[key]!r}, wanted {wanted}.")
+    size = cfg.INPUT.CROP.SIZE
+    if cfg.INPUT.CROP.ENABLED and not (len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size)):
+        raise ConfigError(f"INPUT.CROP.SIZE is {size!r}, wanted height and width in pixels, as [512, 512].")
+
+
+def check_datasets(cfg: CfgNode, is_train: bool) -> None:
+    """Make sure that the data sets are registered and not empty; those of the user's folders are registered first.
+
+    Only a training needs the files of ``DATASETS.TRAIN``.
+
+    Raises:
+        ConfigError: one is unknown or empty.
+        FileNotFoundError: a folder is missing; says which command makes it.
+    """
+    if is_train and not cfg.DATASETS.TRAIN:
+        raise ConfigError("DATASETS.TRAIN is empty, wanted the name of a data set to train on.")
+    register_folders([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+    known = DatasetCatalog.list()
+    for key, name in [(f"DATASETS.{split}", name) for split in ("TRAIN", "TEST") for name in cfg.DATASETS[split]]:
+        if name not in known:
+            raise ConfigError(f"{key}: there is no data set '{name}'.{nearest(name, known)}")
+        if is_train or key == "DATASETS.TEST":
+            try:
+                found = DatasetCatalog.get(name)
+            except AssertionError as error:  # Detectron2 raises it for an empty folder
+                raise ConfigError(f"{key}: the data set '{name}' cannot be used: {error}") from error
+            if not found:
+                raise ConfigError(f"{key}: the data set '{name}' has no image with a label map of the same name.")
 
 
 def resolve_classes(cfg: CfgNode) -> None:

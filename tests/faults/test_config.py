@@ -11,7 +11,7 @@ from detectron2.modeling import build_model
 from icpc_d2.config import get_config_file
 from icpc_d2.config.load import ConfigError, load_config
 from icpc_d2.engine import setup
-from icpc_d2.engine.setup_checks import check_ranges
+from icpc_d2.engine.setup import check_ranges
 from tests.support.models import make_cfg
 from tests.support.training import arguments, make_data, make_trainer
 

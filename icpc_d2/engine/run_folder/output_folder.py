@@ -36,15 +36,6 @@ class OutputFolder:
         except OSError as error:
             raise OSError(f"OUTPUT_DIR {self.path} cannot be written ({error}): choose another one.") from error
 
-    def refuse_other_training(self) -> None:
-        """Make sure that no other process trains into this folder.
-
-        Raises:
-            BlockingIOError: another process does.
-        """
-        self.lock()
-        self.unlock()
-
     def refuse_earlier_training(self) -> None:
         """Make sure that a new training does not mix its checkpoints with those of another.
 
