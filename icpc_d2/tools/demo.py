@@ -1,8 +1,6 @@
 """The former name of `icpc_d2.tools.predict`: ``python -m icpc_d2.tools.demo`` goes on working."""
 
-import sys
-
 from icpc_d2.tools.predict.command import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

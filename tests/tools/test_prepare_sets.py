@@ -17,7 +17,6 @@ from icpc_d2.data.class_list import read_class_list
 from icpc_d2.data.reading import read_image, read_label
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator
 from icpc_d2.tools.prepare.ade20k import decode
-from icpc_d2.tools.prepare.coco_stuff import edition_of
 from icpc_d2.tools.prepare.command import main
 from icpc_d2.tools.prepare.isaid import boxes_of
 
@@ -181,11 +180,15 @@ def test_coco_stuff_10k_editions_are_told_by_their_values(
 
 
 def test_coco_stuff_10k_does_not_guess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    classes = read_class_list("coco_stuff_171")
-    assert edition_of(np.array([2, 3, 100]), classes) is None
     coco_10k(tmp_path, np.array([[2, 3, 100]]))
     assert main(["coco_stuff_10k", "--root", str(tmp_path)]) == 1
     assert "1 files, and all their ids occur in v1.0 and in v1.1" in capsys.readouterr().err
+
+
+def test_ids_of_neither_edition_of_coco_stuff_10k_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coco_10k(tmp_path, np.array([[0, 12, 183]]))
+    assert main(["coco_stuff_10k", "--root", str(tmp_path)]) == 1
+    assert "a.mat: the ids [0, 12, 183] are of neither edition of COCO-Stuff10k." in capsys.readouterr().err
 
 
 def test_coco_stuff_10k_of_both_editions_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

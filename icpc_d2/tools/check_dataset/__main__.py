@@ -1,7 +1,5 @@
 """Run the command line of `icpc_d2.tools.check_dataset`."""
 
-import sys
-
 from icpc_d2.tools.check_dataset.command import main
 
-sys.exit(main())
+raise SystemExit(main())

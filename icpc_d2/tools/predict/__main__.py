@@ -1,7 +1,5 @@
 """Run the command line of `icpc_d2.tools.predict`."""
 
-import sys
-
 from icpc_d2.tools.predict.command import main
 
-sys.exit(main())
+raise SystemExit(main())

@@ -1,19 +1,19 @@
 """Archives, of which only the needed files are unpacked, each whole or not at all, and never outside of a folder."""
 
+import shutil
 import tarfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from tqdm import tqdm
 
 from icpc_d2.files import TEMPORARY, atomically
-
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,6 @@ class Archive:
         return PurePosixPath(*parts[start:])
 
 
-@dataclass(frozen=True)
-class _Member:
-    name: str
-    size: int
-    handle: zipfile.ZipInfo | tarfile.TarInfo
-
-
 def unpack(archives: Sequence[Archive], root: Path, folder: str, mistaken: Mapping[str, str]) -> None:
     """Unpack those of the archives that lie below `root` or below `root / folder` and are not unpacked yet.
 
@@ -72,37 +65,32 @@ def _unpack(archive: Archive, file: Path, into: Path, mistaken: Mapping[str, str
     for leftover in into.rglob(f"{TEMPORARY}*"):  # of runs that were killed
         leftover.unlink(missing_ok=True)
     try:
-        with _opened(file) as (members, read):
-            for member in tqdm(members, f"unpacking {file.name}", unit="files"):
-                _refuse_mistaken(file, member.name, mistaken)
-                target = archive.target(member.name)
+        with _members(file) as members:
+            for name, size, read in tqdm(members, f"unpacking {file.name}", unit="files"):
+                _refuse_mistaken(file, name, mistaken)
+                target = archive.target(name)
                 if target is None:
                     continue
                 path = into / target
-                if path.is_file() and path.stat().st_size == member.size:
+                if path.is_file() and path.stat().st_size == size:
                     continue
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with read(member.handle) as source, atomically(path) as temporary, temporary.open("wb") as output:
-                    while chunk := source.read(CHUNK):
-                        output.write(chunk)
+                with read() as source, atomically(path) as temporary, temporary.open("wb") as output:
+                    shutil.copyfileobj(source, output)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise ValueError(f"{file}: found a damaged archive ({error}). Download it again.") from error
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[tuple[Iterator[_Member], type]]:
-    """Open an archive; yield its regular files, without links, one by one, and a function that opens them."""
+def _members(file: Path) -> Iterator[Iterator[tuple[str, int, Callable[[], IO[bytes]]]]]:
+    """Open an archive; yield name, size and a function to read each of its regular files; links are left out."""
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             infos = (info for info in archive.infolist() if not info.is_dir())
-            yield (_Member(info.filename, info.file_size, info) for info in infos), archive.open
+            yield ((info.filename, info.file_size, partial(archive.open, info)) for info in infos)
         return
     with tarfile.open(file) as archive:
-
-        def read(info: tarfile.TarInfo) -> IO[bytes]:
-            return archive.extractfile(info)
-
-        yield (_Member(info.name, info.size, info) for info in archive if info.isfile()), read
+        yield ((info.name, info.size, partial(archive.extractfile, info)) for info in archive if info.isfile())
 
 
 def _refuse_mistaken(file: Path, name: str, mistaken: Mapping[str, str]) -> None:

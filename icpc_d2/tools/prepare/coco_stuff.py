@@ -25,46 +25,26 @@ from icpc_d2.tools.prepare.recipe import Files, Preparation, Split, read_stems
 _read = partial(read_mat, field="S")
 
 
-def tables(classes: ClassList) -> dict[str, np.ndarray]:
-    """Return edition -> table from its ids to 0..170 or 255, -1 where it has no such id."""
-    v1_0 = replace(classes, ids=[index + 2 for index in range(len(classes))])
-    return {"1.0": id_table(v1_0, [1]), "1.1": id_table(classes, [0])}
-
-
-def edition_of(ids: np.ndarray, classes: ClassList) -> str | None:
-    """Return the only edition that has all of these ids, "1.0" or "1.1"; None if both have them.
-
-    Raises:
-        ValueError: neither has.
-    """
-    found = np.unique(ids)
-    editions = [
-        name
-        for name, table in tables(classes).items()
-        if found[0] >= 0 and found[-1] < len(table) and (table[found] >= 0).all()
-    ]
-    if not editions:
-        raise ValueError(f"the ids {found.tolist()} are of neither edition of COCO-Stuff10k")
-    return editions[0] if len(editions) == 1 else None
-
-
 def table_of(files: list[Path], classes: ClassList) -> np.ndarray:
-    """Return the table of the edition that the first file with an id of its own tells.
+    """Return the table from ids to 0..170 or 255 of the edition that the first file with an id of its own tells.
 
     All others are held to it: a file of the other edition has ids that the table lacks, which is an error.
 
     Raises:
-        ValueError: no file tells.
+        ValueError: no file tells, or one has ids of neither edition.
     """
+    v1_0 = replace(classes, ids=[index + 2 for index in range(len(classes))])
+    tables = [id_table(v1_0, [1]), id_table(classes, [0])]
     for file in files:
         try:
-            edition = edition_of(_read(file), classes)
+            ids = np.unique(_read(file))
         except BadFileError:
             continue  # named when it is converted
-        except ValueError as error:
-            raise ValueError(f"{file}: {error}.") from error
-        if edition:
-            return tables(classes)[edition]
+        fitting = [table for table in tables if ids[0] >= 0 and ids[-1] < len(table) and (table[ids] >= 0).all()]
+        if not fitting:
+            raise ValueError(f"{file}: the ids {ids.tolist()} are of neither edition of COCO-Stuff10k.")
+        if len(fitting) == 1:
+            return fitting[0]
     raise ValueError(
         f"{files[0].parent}: {len(files)} files, and all their ids occur in v1.0 and in v1.1 of COCO-Stuff10k, with "
         "different meanings. Put more of the data set's files there."
