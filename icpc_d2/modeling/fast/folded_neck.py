@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icpc_d2.modeling.fast.cache import WeightCache
-from icpc_d2.modeling.fast.folding import Chain, Kernel, count_folded, count_plain, expand, fold
+from icpc_d2.modeling.fast.folding import Chain, Kernel, UpStep, count_macs_of_forms, expand, fold
 from icpc_d2.modeling.fast.lazy_alignment import ScoreMaps
 from icpc_d2.modeling.neck import AlignedFPN, JoinedMaps, Lateral
 
@@ -47,14 +48,25 @@ class FoldedLateral(Lateral):
         """Convolve (B, channels, h, w) and scores (B, K, h, w) to (B, O, h, w)."""
         weight, scores = self.conv.weight, x.scores
         out = F.conv2d(x.feature, weight[:, : self.channels], self.conv.bias)
-        chains = self._chains_to_fold(x)
-        if chains:
+        form = self._cheapest_form(x)
+        if form == "plain":
+            if x.level in scores:
+                out = out + F.conv2d(scores[x.level], weight[:, self.channels :])
+        else:
+            if form == "whole":
+                chains = expand(x.level, scores.terms, scores.computed)
+                maps = {chain.source: scores[chain.source] for chain in chains}
+            else:
+                terms = {f"{x.level} from {source}": (source, up) for source, up in scores.terms[x.level]}
+                chains = [Chain(name, (UpStep(up[-1]),)) for name, (_, up) in terms.items()]
+                maps = {
+                    name: reduce(lambda x, step: step(x), list(up)[:-1], scores[source])
+                    for name, (source, up) in terms.items()
+                }
             weights = [weight, *(p for chain in chains for step in chain.steps for p in step.conv.parameters())]
             kernels = self._kernels.get(weights, tuple(chains), lambda: fold(weight[:, self.channels :, 0, 0], chains))
             for source, kernel in kernels.items():
-                out = kernel.add_to(out, scores[source])
-        elif x.level in scores:
-            out = out + F.conv2d(scores[x.level], weight[:, self.channels :])
+                out = kernel.add_to(out, maps[source])
         return out if self.conv.norm is None else self.conv.norm(out)
 
     def train(self, mode: bool = True) -> "FoldedLateral":
@@ -62,15 +74,14 @@ class FoldedLateral(Lateral):
         self._kernels.clear()
         return super().train(mode)
 
-    def _chains_to_fold(self, x: LateralInput) -> list[Chain]:
-        """Return the chains that lead to the score map, if it does not exist and folding them costs less than it."""
+    def _cheapest_form(self, x: LateralInput) -> str:
+        """Choose what takes the fewest multiply-adds: no folding ("plain"), chains "whole", or their "last" steps."""
         sources, terms = x.scores.computed, x.scores.terms
         if x.level in sources or x.level not in terms:
-            return []
-        chains = expand(x.level, terms, sources)
+            return "plain"
         sizes = (x.feature[:, 0].numel(), self.conv.in_channels - self.channels, self.conv.out_channels)
-        folded = count_folded(chains, *sizes, composing=torch.is_grad_enabled())
-        return chains if folded < count_plain(x.level, terms, sources, *sizes) else []
+        costs = count_macs_of_forms(x.level, terms, sources, *sizes, composing=torch.is_grad_enabled())
+        return min(costs, key=costs.__getitem__)
 
 
 class FoldedFPN(AlignedFPN):

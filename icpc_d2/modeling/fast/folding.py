@@ -94,23 +94,27 @@ def fold(weight: Tensor, chains: Sequence[Chain]) -> dict[str, Kernel]:
     return kernels
 
 
-def count_folded(chains: Sequence[Chain], positions: int, channels: int, out_channels: int, composing: bool) -> int:
-    """Count the multiply-adds of folded chains into one level.
+def count_macs_of_forms(
+    level: str,
+    terms: Terms,
+    sources: Collection[str],
+    positions: int,
+    channels: int,
+    out_channels: int,
+    composing: bool,
+) -> dict[str, int]:
+    """Count the multiply-adds that lead into a level's lateral convolution.
 
     Args:
+        sources: levels whose maps exist.
         positions: B * h * w of the level.
         channels, out_channels: K, O.
         composing: whether folding itself counts; it does not where kernels are kept.
+
+    Returns:
+        Of the map itself, convolved ("plain"), of chains folded from the sources on ("whole"), and of maps at half the
+        resolution with the "last" step of each term folded.
     """
-    endings = {ending for chain in chains for ending in chain.endings}
-    composition = sum(4 ** len(ending) for ending in endings) * out_channels * channels**2
-    return len({chain.source for chain in chains}) * positions * channels * out_channels + composing * composition
-
-
-def count_plain(
-    level: str, terms: Terms, sources: Collection[str], positions: int, channels: int, out_channels: int
-) -> int:
-    """Count the multiply-adds of computing a level's map and convolving it; arguments as of :func:`count_folded`."""
 
     def count_map(name: str, size: int) -> int:
         if name in sources:
@@ -121,4 +125,12 @@ def count_plain(
             for source, up in terms[name]
         )
 
-    return count_map(level, positions) + positions * channels * out_channels
+    chains, num_terms = expand(level, terms, sources), len(terms[level])
+    product, composition = positions * channels * out_channels, composing * out_channels * channels**2
+    endings = {ending for chain in chains for ending in chain.endings}
+    upsampling = count_map(level, positions)
+    return {
+        "plain": upsampling + product,
+        "whole": len({chain.source for chain in chains}) * product + composition * sum(4 ** len(e) for e in endings),
+        "last": upsampling - num_terms * positions * channels**2 + num_terms * (product + 4 * composition),
+    }

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 
 from icpc_d2.analysis.random_models import share_parameters
 from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
+from icpc_d2.modeling.fast import folded_neck
 from icpc_d2.modeling.fast.folded_neck import FoldedFPN
-from icpc_d2.modeling.fast.folding import count_folded, count_plain, expand, fold
+from icpc_d2.modeling.fast.folding import count_macs_of_forms, expand, fold
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment, ScoreMaps
 from icpc_d2.modeling.neck import AlignedFPN
 
@@ -137,15 +138,22 @@ def test_counted_macs_are_those_of_the_loops() -> None:
     """Eq. 8 at stride 4, by hand, with the map at stride 8 there already and without."""
     alignment, _ = build(10)
     terms = alignment(torch.randn(1, 12, 4, 4), torch.randn(1, 10, 12)).terms
+    product = 10 * 7 * 1024
     upsampling = 100 * 4 * ((16 + 64 + 256) + (64 + 256) + 256)
-    assert count_plain("res2", terms, {"res3", "res4", "res5"}, 1024, 10, 7) == upsampling + 10 * 7 * 1024
+    found = count_macs_of_forms("res2", terms, {"res3", "res4", "res5"}, 1024, 10, 7, composing=True)
+    assert found == {
+        "plain": upsampling + product,
+        # One kernel of 8 from res5, one of 4 from res4, one of 2 from res3: all at stride 4.
+        "whole": 3 * product + 100 * 7 * ((4 + 16 + 64) + (4 + 16) + 4),
+        "last": upsampling - 3 * 100 * 1024 + 3 * product + 3 * 100 * 7 * 4,
+    }
     res3 = 100 * 4 * ((16 + 64) + 64)
-    assert count_plain("res2", terms, {"res4", "res5"}, 1024, 10, 7) == upsampling + res3 + 10 * 7 * 1024
-    chains = expand("res2", terms, {"res3", "res4", "res5"})
-    # One kernel of 8 from res5, one of 4 from res4, one of 2 from res3: all at stride 4.
-    assert count_folded(chains, 1024, 10, 7, False) == 3 * 10 * 7 * 1024
-    composition = 100 * 7 * ((4 + 16 + 64) + (4 + 16) + 4)
-    assert count_folded(chains, 1024, 10, 7, True) == 3 * 10 * 7 * 1024 + composition
+    found = count_macs_of_forms("res2", terms, {"res4", "res5"}, 1024, 10, 7, composing=False)
+    assert found == {
+        "plain": upsampling + res3 + product,
+        "whole": 2 * product,
+        "last": upsampling + res3 - 3 * 100 * 1024 + 3 * product,
+    }
 
 
 def test_few_classes_are_not_folded() -> None:
@@ -157,24 +165,34 @@ def test_few_classes_are_not_folded() -> None:
     assert set(scores.computed) == set(LEVELS)
 
 
-@pytest.mark.parametrize(("composing", "batch", "at_least"), [(False, 1, 5.0), (True, 4, 2.2)])
-def test_847_classes_at_512_cost_a_fraction(composing: bool, batch: int, at_least: float) -> None:
-    """Up-sampling and laterals of the paper's form against folded ones."""
-    channels, out_channels = 847, 256
-    with torch.device("meta"):
-        alignment = MultiScaleAlignment("res5", 8, channels, "random")
-    up = {name: module for name, module in alignment.named_children() if name != "up_embed"}
-    terms = {
-        "res3": [("res5", up["up_32_to_8"]), ("res4", up["up_16_to_8"])],
-        "res2": [("res5", up["up_32_to_4"]), ("res4", up["up_16_to_4"]), ("res3", up["up_8_to_4"])],
-    }
-    sizes = {level: batch * (512 // (4 * 2**index)) ** 2 for index, level in enumerate(LEVELS)}
-    sources = {"res4", "res5"}
-    plain = count_plain("res2", terms, sources, sizes["res2"], channels, out_channels)
-    plain += sizes["res3"] * channels * out_channels
-    folded = sum(
-        count_folded(expand(level, terms, sources), sizes[level], channels, out_channels, composing)
-        for level in ("res2", "res3")
+@pytest.mark.parametrize("form", ["plain", "whole", "last"])
+def test_every_form_gives_the_same_outputs_and_gradients(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    alignment, neck = build(5)
+    features, dense = inputs(2)
+    text = torch.randn(2, 5, 12, requires_grad=True)
+    parameters = [text, *alignment.parameters(), *neck.parameters()]
+    wanted = plain_neck(alignment, neck, features, dense, text)
+    monkeypatch.setattr(folded_neck, "count_macs_of_forms", lambda *_, **__: {form: 0})
+    found = neck((features, alignment(dense, text)))
+    ours, plain = (
+        torch.autograd.grad(sum(out.square().sum() for out in outputs.values()), parameters)
+        for outputs in (found, wanted)
     )
-    coarse = (sizes["res4"] + sizes["res5"]) * channels * out_channels
-    assert (plain + coarse) / (folded + coarse) >= at_least
+    for name in wanted:
+        torch.testing.assert_close(found[name], wanted[name], atol=1e-4, rtol=1e-4)
+    for gradient, reference in zip(ours, plain, strict=True):
+        torch.testing.assert_close(gradient, reference, atol=1e-4 * reference.abs().max().item(), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("composing", "batch", "form", "at_least"),
+    [(False, 1, "whole", 5.0), (True, 1, "last", 1.9), (True, 4, "whole", 2.2)],
+)
+def test_847_classes_at_512_cost_a_fraction(composing: bool, batch: int, form: str, at_least: float) -> None:
+    """Up-sampling and lateral of the finest level, in the paper's form against the cheapest."""
+    with torch.device("meta"):
+        alignment = LazyMultiScaleAlignment("res5", 8, 847, "random")
+        terms = alignment(torch.empty(1, 8, 2, 2), torch.empty(1, 847, 8)).terms
+    costs = count_macs_of_forms("res2", terms, {"res4", "res5"}, batch * 128**2, 847, 256, composing)
+    assert min(costs, key=costs.__getitem__) == form
+    assert costs["plain"] / costs[form] >= at_least
