@@ -3,6 +3,7 @@
 What would end a training hours later is checked first.
 """
 
+import logging
 import math
 import os
 from argparse import Namespace
@@ -19,11 +20,12 @@ from detectron2.utils.logger import setup_logger
 from icpc_d2.config.load import ConfigError, leaves, load_config, nearest
 from icpc_d2.config.resolve import resolve_device, resolve_norms, resolve_precision
 from icpc_d2.data.folders import register_folders
-from icpc_d2.engine.hooks.seeding import resolve_seed
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
-from icpc_d2.engine.run_folder.provenance import write_start
+from icpc_d2.engine.run_folder.provenance import read_starts, write_start
 from icpc_d2.evaluation.evaluators import build_shared_classes
 from icpc_d2.modeling.class_names import get_class_names
+
+logger = logging.getLogger(__name__)
 
 # Key -> what its value must be, and that in words.
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -70,7 +72,10 @@ def setup(args: Namespace) -> CfgNode:
     resolve_device(cfg)
     resolve_precision(cfg)
     resolve_norms(cfg, comm.get_world_size())
-    resolve_seed(cfg, args.resume)
+    if cfg.SEED < 0:
+        starts = read_starts(Path(cfg.OUTPUT_DIR)) if args.resume else []
+        cfg.SEED = starts[-1]["seed"] if starts else comm.shared_random_seed()
+        logger.info(f"SEED: -1 -> {cfg.SEED} ({'as before' if starts else 'drawn'}).")
     check_datasets(cfg, is_train)
     resolve_classes(cfg)
     cfg.freeze()

@@ -36,20 +36,18 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
         lr_factor_func=lambda name: cfg.SOLVER.BACKBONE_MULTIPLIER if is_image_backbone(name) else 1.0,
     )
-    if cfg.SOLVER.OPTIMIZER == "AdamW":
-        return maybe_add_gradient_clipping(cfg, torch.optim.AdamW)(params, lr=cfg.SOLVER.BASE_LR)
-    if cfg.SOLVER.OPTIMIZER == "SGD":
-        return maybe_add_gradient_clipping(cfg, torch.optim.SGD)(
-            params, lr=cfg.SOLVER.BASE_LR, momentum=cfg.SOLVER.MOMENTUM, nesterov=cfg.SOLVER.NESTEROV
-        )
-    raise ValueError(f"SOLVER.OPTIMIZER is '{cfg.SOLVER.OPTIMIZER}'; it can be 'AdamW' or 'SGD'.")
+    momentum = {"momentum": cfg.SOLVER.MOMENTUM, "nesterov": cfg.SOLVER.NESTEROV}
+    optimizers = {"AdamW": (torch.optim.AdamW, {}), "SGD": (torch.optim.SGD, momentum)}
+    if cfg.SOLVER.OPTIMIZER not in optimizers:
+        raise ValueError(f"SOLVER.OPTIMIZER is '{cfg.SOLVER.OPTIMIZER}'; it can be 'AdamW' or 'SGD'.")
+    optimizer, options = optimizers[cfg.SOLVER.OPTIMIZER]
+    return maybe_add_gradient_clipping(cfg, optimizer)(params, lr=cfg.SOLVER.BASE_LR, **options)
 
 
 def is_image_backbone(name: str) -> bool:
-    """Tell whether a parameter belongs to what the recipe calls the image backbone.
+    """Tell whether a parameter belongs to the image backbone, with attention pool and pyramid, as in DenseCLIP.
 
-    That is everything named ``backbone``, as in DenseCLIP: attention pool and the vision transformer's pyramid
-    included. Detectron2 counts its FPN as backbone too; in the recipe it is the neck and learns at full rate.
+    Detectron2 counts its FPN as backbone too; in the recipe it is the neck and learns at full rate.
     """
     return name.startswith("backbone.") and not name.startswith("backbone.fpn_")
 
@@ -88,10 +86,7 @@ def scale_to_processes(cfg: CfgNode, num_processes: int) -> CfgNode:
     """Keep the images per process of a config that was made for ``SOLVER.REFERENCE_WORLD_SIZE`` processes.
 
     As in Detectron2, batch and learning rate grow with the processes, and all counts of iterations shrink. Here the
-    rate that the poly decay ends at grows too, and a notice says what has changed.
-
-    Returns:
-        `cfg` itself where nothing changes.
+    rate that the poly decay ends at grows too, and a notice says what has changed; `cfg` itself stays as it is.
 
     Raises:
         ValueError: ``SOLVER.IMS_PER_BATCH`` cannot be divided among the reference number of processes.

@@ -26,11 +26,7 @@ PIXEL_MEANS = ("loss_sem_seg", "loss_align")
 def build_step(
     cfg: CfgNode, model: nn.Module, loader: Iterable[list[dict]], optimizer: torch.optim.Optimizer
 ) -> "TrainStep":
-    """Build the trainer of a single iteration by ``SOLVER.ACCUMULATE`` and ``SOLVER.AMP``.
-
-    Args:
-        loader: gives ``IMS_PER_BATCH / processes / ACCUMULATE`` images at a time.
-    """
+    """Build the step of ``SOLVER.ACCUMULATE`` and ``SOLVER.AMP``, over lists of samples for each forward pass."""
     precision = getattr(torch, cfg.SOLVER.AMP.PRECISION) if cfg.SOLVER.AMP.ENABLED else None
     ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
     return TrainStep(model, loader, optimizer, cfg.SOLVER.ACCUMULATE, precision, ignore_value)
@@ -40,6 +36,10 @@ class TrainStep(SimpleTrainer):
     """Detectron2's trainer of one iteration, with gradient accumulation and mixed precision on any device.
 
     Attributes:
+        model: returns losses by name; maybe wrapped for several processes.
+        accumulate: forward passes a step.
+        precision: torch.float16 (losses are scaled) or torch.bfloat16 of autocast; None: the model's own.
+        ignore_value: label of pixels that have no class.
         batches: of this process in this iteration, a list of samples for each forward pass.
     """
 
@@ -52,17 +52,8 @@ class TrainStep(SimpleTrainer):
         precision: torch.dtype | None = None,
         ignore_value: int = 255,
     ) -> None:
-        """
-        Args:
-            model: returns losses by name; maybe wrapped for several processes.
-            accumulate: forward passes a step.
-            precision: torch.float16 (losses are scaled) or torch.bfloat16 of autocast; None: the model's own.
-            ignore_value: label of pixels that have no class.
-        """
         super().__init__(model=model, data_loader=data_loader, optimizer=optimizer)
-        self.accumulate = accumulate
-        self.precision = precision
-        self.ignore_value = ignore_value
+        self.accumulate, self.precision, self.ignore_value = accumulate, precision, ignore_value
         self.batches: list[list[dict[str, Any]]] = []
         self.device = next(model.parameters()).device
         self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
@@ -83,21 +74,14 @@ class TrainStep(SimpleTrainer):
         self.grad_scaler.update()
 
     def backward(self) -> dict[str, Tensor]:
-        """Add the gradients of all `batches`.
-
-        Returns:
-            The losses by name, of which the mean over processes is that of the whole batch.
-        """
+        """Add the gradients of all `batches`; return losses whose mean over processes is that of the whole batch."""
         weights = self.pixel_weights()
         if self.accumulate > 1 and self._gathered_loss is not None:
             return self._backward_of_gathered(weights)
         return _mean([self._backward(index, weights[index]) for index in range(self.accumulate)])
 
     def pixel_weights(self) -> Tensor:
-        """Return weights (accumulate,) for means over the pixels of each batch; their mean over all parts is 1.
-
-        They make the mean of the parts' means the mean over all labelled pixels of the batch.
-        """
+        """Return the weights (accumulate,) that make the mean of the parts' means the mean over all labelled pixels."""
         num_parts = self.accumulate * comm.get_world_size()
         if num_parts == 1:
             return torch.ones(1, device=self.device)
@@ -153,14 +137,8 @@ class TrainStep(SimpleTrainer):
         labels, seeds = model.preprocess_labels(batch), _seeds(batch)
         return [loss.candidates(scores[level], labels, seeds) for level in model.alignment_loss.levels]
 
-    def _backward(
-        self, index: int, pixel_weight: Tensor, others: Sequence[Sequence[Candidates]] = ()
-    ) -> dict[str, Tensor]:
-        """Add the gradient of one batch; processes exchange theirs at the last one.
-
-        Args:
-            others: for a gathered contrastive loss, :meth:`_candidates` of the step's other batches.
-        """
+    def _backward(self, index: int, pixel_weight: Tensor, others: Sequence[list[Candidates]] = ()) -> dict[str, Tensor]:
+        """Add the gradient of one batch; processes exchange theirs at the last one. `others`: of other batches."""
         batch, gathered = self.batches[index], self._gathered_loss
         joined = nullcontext() if gathered is None else gathered.joined_with(_seeds(batch), others)
         is_last = index + 1 == self.accumulate

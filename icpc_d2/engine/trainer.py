@@ -55,9 +55,7 @@ class Trainer(DefaultTrainer):
         self.checkpointer = ICPCCheckpointer(
             model, cfg.OUTPUT_DIR, class_names=cfg.MODEL.CLASS_NAMES, trainer=weakref.proxy(self)
         )
-        self.start_iter = 0
-        self.max_iter = cfg.SOLVER.MAX_ITER
-        self.cfg = cfg
+        self.cfg, self.start_iter, self.max_iter = cfg, 0, cfg.SOLVER.MAX_ITER
         self._trainer.register_hooks(build_step_hooks(cfg, self.model))
         self.register_hooks(self.build_hooks())
 
@@ -68,8 +66,7 @@ class Trainer(DefaultTrainer):
     def resume_or_load(self, resume: bool = True) -> None:
         """Load weights as Detectron2 does, the text encoder's own ones first; data continue where they were.
 
-        Raises:
-            FileExistsError: a new training would write over the checkpoints of another.
+        A new training raises a FileExistsError where it would write over the checkpoints of another.
         """
         if not resume:
             OutputFolder(Path(self.cfg.OUTPUT_DIR)).refuse_earlier_training()
@@ -102,11 +99,10 @@ class Trainer(DefaultTrainer):
         dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), seed, cfg.INPUT.ON_BAD_FILE)
-        sampler = build_sampler(
-            cfg.DATALOADER.SAMPLER_TRAIN, len(dicts), seed, cfg.DATALOADER.get("RANDOM_SUBSET_RATIO", 1.0)
-        )
-        batch_size = images_at_once(cfg, comm.get_world_size())
+        share = cfg.DATALOADER.get("RANDOM_SUBSET_RATIO", 1.0)
+        sampler = build_sampler(cfg.DATALOADER.SAMPLER_TRAIN, len(dicts), seed, share)
         sampler = NumberedSampler(sampler, comm.get_rank(), comm.get_world_size())
+        batch_size = images_at_once(cfg, comm.get_world_size())
         return build_train_loader(samples, sampler, batch_size, cfg.DATALOADER.NUM_WORKERS)
 
     @classmethod
@@ -120,9 +116,8 @@ class Trainer(DefaultTrainer):
     ) -> OrderedDict[str, dict]:
         """Evaluate on each of ``DATASETS.TEST``; write ``results.json`` and log a table.
 
-        Returns:
-            Detectron2's results, in percent: ``{"sem_seg": {...}}``, or one such per data set if there are several;
-            empty in all processes but the main one.
+        Return Detectron2's results, in percent: ``{"sem_seg": {...}}``, or one such per data set if there are several;
+        empty in all processes but the main one.
         """
         share_buffers(model)
         inner = model.module if isinstance(model, DistributedDataParallel) else model

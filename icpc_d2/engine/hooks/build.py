@@ -22,15 +22,12 @@ from icpc_d2.engine.hooks.wandb import WandbRun
 def build_hooks(
     cfg: CfgNode, trainer: DefaultTrainer, default_hooks: Iterable[HookBase | None], stop: StopOnSignal
 ) -> list[HookBase | None]:
-    """Build the hooks of a training; those that only tell about it act in the main process alone.
+    """Build the hooks of a training, None for unwanted ones; what only tells about it acts in the main process alone.
 
     Args:
         trainer: it has a checkpointer and what runs a single iteration.
         default_hooks: Detectron2's for this trainer, of which all but the one that saves are used.
         stop: what the trainer's batches listen to.
-
-    Returns:
-        The hooks in the order in which they act, None for what the config does not want.
     """
     default = {type(hook): hook for hook in default_hooks}
     model = trainer.checkpointer.model  # not wrapped for several processes
@@ -63,15 +60,9 @@ def build_hooks(
 
 
 def build_step_hooks(cfg: CfgNode, model: nn.Module) -> list[HookBase | None]:
-    """Build the hooks of what runs a single iteration, which alone knows when the gradients are there.
-
-    Args:
-        model: as the steps call it.
-    """
-    return [
-        NonFiniteLosses(model, cfg.OUTPUT_DIR, cfg.SOLVER.SKIP_NON_FINITE),
-        GradientNorm() if comm.is_main_process() else None,
-    ]
+    """Build the hooks of a single step, which alone knows when the gradients of its `model` are there."""
+    losses = NonFiniteLosses(model, cfg.OUTPUT_DIR, cfg.SOLVER.SKIP_NON_FINITE)
+    return [losses, GradientNorm() if comm.is_main_process() else None]
 
 
 def _best_checkpointers(cfg: CfgNode, model: nn.Module) -> list[HookBase]:

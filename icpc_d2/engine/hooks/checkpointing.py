@@ -1,6 +1,7 @@
 """The checkpoints that a training saves of itself."""
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from detectron2.engine import HookBase
@@ -14,6 +15,7 @@ from icpc_d2.engine.run_folder.output_folder import OutputFolder
 logger = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Checkpoints(HookBase):
     """Saves every `period` iterations, at the end, and where the training ends early between two steps.
 
@@ -21,25 +23,25 @@ class Checkpoints(HookBase):
     will be: a training that fails there continues from the last periodic checkpoint.
 
     It acts right after the hooks that change what is saved, and before evaluation.
+
+    Attributes:
+        checkpointer: of the training; saves in the main process alone.
+        model: as the training calls it.
+        period: iterations.
+        kept: how many of the newest are kept; 0: all.
     """
 
-    def __init__(self, checkpointer: ICPCCheckpointer, model: nn.Module, period: int, kept: int) -> None:
-        """
-        Args:
-            checkpointer: of the training; saves in the main process alone.
-            model: as the training calls it.
-            period: iterations.
-            kept: how many of the newest are kept; 0: all.
-        """
-        self._checkpointer, self._model, self._period, self._kept = checkpointer, model, period, kept
-        self._folder = OutputFolder(Path(checkpointer.save_dir))
-        self._in_step = False
+    checkpointer: ICPCCheckpointer
+    model: nn.Module
+    period: int
+    kept: int
 
     def before_train(self) -> None:
         """Take the folder, so that no other training writes to it, and clear what a killed run has left."""
+        self._folder, self._in_step = OutputFolder(Path(self.checkpointer.save_dir)), False
         self._done = self._saved = self.trainer.start_iter - 1  # the last iteration done, saved
         # A lambda: deepcopy(model) would deep-copy a bound hook's trainer.
-        self._mark = self._model.register_forward_pre_hook(lambda module, inputs: self._begin_step(module))
+        self._mark = self.model.register_forward_pre_hook(lambda module, inputs: self._begin_step(module))
         if comm.is_main_process():
             self._folder.lock()
             remove_leftovers(self._folder.path)
@@ -50,7 +52,7 @@ class Checkpoints(HookBase):
     def after_step(self) -> None:
         """Save every `period` iterations, and after the last one."""
         self._done, self._in_step = self.trainer.iter, False
-        if (self._done + 1) % self._period == 0:
+        if (self._done + 1) % self.period == 0:
             self._save(checkpoint_name(self._done))
         if self._done + 1 == self.trainer.max_iter:
             self._save("model_final")
@@ -73,11 +75,11 @@ class Checkpoints(HookBase):
         # After a failure the trainer counts an iteration that is not done.
         trainer.iter = self._done
         try:
-            self._checkpointer.save(name, iteration=self._done)
+            self.checkpointer.save(name, iteration=self._done)
         finally:
             trainer.iter = iteration
         if comm.is_main_process():
-            thin_out(self._folder.path, self._done, self._kept)
+            thin_out(self._folder.path, self._done, self.kept)
 
     def _begin_step(self, module: nn.Module) -> None:
         self._in_step = self._in_step or module.training

@@ -1,7 +1,6 @@
 """The model as a training's log shows it first: which parameters learn how fast, and what an image costs."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,8 +14,6 @@ from icpc_d2.analysis.macs import build_on_meta, count_forward
 from icpc_d2.engine.solver import is_image_backbone
 
 logger = logging.getLogger(__name__)
-
-BACKBONE, OTHERS, ALL = "image backbone", "all other parts", "all parts"
 
 
 @dataclass(eq=False)
@@ -39,7 +36,10 @@ class ModelSummary(HookBase):
         height, width = crop.SIZE if crop.ENABLED else (short_side, short_side)
         macs = count_forward(build_on_meta(self.cfg), height, width)
         if macs:
-            logger.info(f"Cost of the forward pass of one image of {height} x {width} pixels:\n{cost_table(macs)}")
+            rows = [[part or "elsewhere", f"{count / 1e9:.3f}"] for part, count in macs.items() if count]
+            rows.append(["total", f"{sum(macs.values()) / 1e9:.3f}"])
+            table = tabulate(rows, ["part", "GMACs"], colalign=("left", "right"), disable_numparse=True)
+            logger.info(f"Cost of the forward pass of one image of {height} x {width} pixels:\n{table}")
 
 
 class Group(NamedTuple):
@@ -59,7 +59,7 @@ def parameter_groups(model: nn.Module, optimizer: torch.optim.Optimizer) -> list
     groups = []
     for group in optimizer.param_groups:
         found = {is_image_backbone(names[parameter]) for parameter in group["params"]}
-        parts = ALL if len(found) > 1 else BACKBONE if found == {True} else OTHERS
+        parts = "all parts" if len(found) > 1 else "image backbone" if True in found else "all other parts"
         numbers = sum(parameter.numel() for parameter in group["params"])
         highest = group.get("initial_lr", group["lr"])
         groups.append(Group(parts, len(group["params"]), numbers, group["lr"], highest, group["weight_decay"]))
@@ -77,10 +77,3 @@ def groups_table(model: nn.Module, groups: list[Group]) -> str:
         rows.append(["frozen", len(frozen), f"{sum(parameter.numel() for parameter in frozen):,}", "-", "-"])
     headers = ["parameters", "tensors", "numbers", "learning rate", "weight decay"]
     return tabulate(rows, headers, colalign=("left", *["right"] * 4), disable_numparse=True)
-
-
-def cost_table(macs: Mapping[str, int]) -> str:
-    """Format a row for each part that costs something, in GMACs, and their sum."""
-    rows = [[name or "elsewhere", f"{count / 1e9:.3f}"] for name, count in macs.items() if count]
-    rows.append(["total", f"{sum(macs.values()) / 1e9:.3f}"])
-    return tabulate(rows, ["part", "GMACs"], colalign=("left", "right"), disable_numparse=True)

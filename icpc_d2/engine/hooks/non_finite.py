@@ -21,19 +21,13 @@ class StepSkippedError(Exception):
 
 
 class NonFiniteLosses(HookBase):
-    """Looks at the losses after each backward pass; a hook of what runs a single iteration.
+    """Looks at the losses after each backward pass of a single step; leaves out at most `max_skipped` iterations.
 
     The batch of a loss that is not finite is saved below ``non_finite/`` in the output folder: ``torch.load(file)``
     gives a dict with "iteration", "losses", "lr" and "batches", lists of the model's inputs.
     """
 
     def __init__(self, model: nn.Module, output_dir: str, max_skipped: int) -> None:
-        """
-        Args:
-            model: as the steps call it.
-            output_dir: of the training.
-            max_skipped: iterations of a training that may be left out; one more ends it.
-        """
         self._output_dir, self._max_skipped = output_dir, max_skipped
         self._num_skipped = 0
         self._seen: list[tuple[list[dict[str, Any]], dict[str, Tensor]]] = []

@@ -64,15 +64,10 @@ class StopOnSignal(HookBase):
 
 @dataclass
 class Batches:
-    """The batches of a loader. Before each one all processes agree whether to go on, so that they end at one point.
+    """The batches of a loader. Before each one all processes agree whether to go on, so that they end at one point."""
 
-    Attributes:
-        loader: of this process's share of each batch.
-        stop: the hook that notes signals.
-    """
-
-    loader: Iterable[list[dict[str, Any]]]
-    stop: StopOnSignal
+    loader: Iterable[list[dict[str, Any]]]  # of this process's share of each batch
+    stop: StopOnSignal  # notes signals
 
     def skip(self, count: int) -> None:
         """Leave out the samples that an earlier run has seen in this process, before the first batch is read."""
@@ -102,8 +97,13 @@ class Batches:
             if signals:  # first, because what ends this process may have killed its workers
                 self.stop.is_agreed = True
                 raise Stopped(128 + signals[0])
+            if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+                raise RuntimeError(
+                    f"{error}. A worker that the system kills has mostly run out of memory: lower "
+                    "DATALOADER.NUM_WORKERS, and continue with --resume."
+                ) from error
             if error is not None:
-                _raise_with_advice(error)
+                raise error
             if errors:
                 raise RuntimeError(f"Another process could not read its batch: {errors[0]}")
             yield batch
@@ -116,12 +116,3 @@ def _iterate(loader: Iterable[list[dict[str, Any]]]) -> Iterator[list[dict[str, 
     if isinstance(loader, DataLoader) and getattr(handler, "__module__", "").startswith("torch."):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     return iterator
-
-
-def _raise_with_advice(error: Exception) -> None:
-    if not isinstance(error, RuntimeError) or "DataLoader worker" not in str(error):
-        raise error
-    raise RuntimeError(
-        f"{error}. A worker that the system kills has mostly run out of memory: lower DATALOADER.NUM_WORKERS, and "
-        "continue with --resume."
-    ) from error

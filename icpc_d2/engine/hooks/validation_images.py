@@ -1,7 +1,6 @@
 """Images of a model's predictions, in TensorBoard, while it is trained."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from detectron2.config import CfgNode
@@ -29,7 +28,7 @@ class ValidationImages(HookBase):
     cfg: CfgNode
     model: nn.Module
     dataset: str
-    _samples: list[dict[str, Any]] = field(default_factory=list, init=False)
+    _samples = ()
 
     def before_train(self) -> None:
         """Choose the samples."""

@@ -11,13 +11,12 @@ class WandbRun(HookBase):
     """Starts a run that takes over all that TensorBoard gets, with the config; ends it with the training.
 
     Key, address and mode are the library's own business: ``wandb login``, WANDB_MODE=offline, ...
+
+    Raises:
+        ImportError: the library is not installed; says how to.
     """
 
     def __init__(self, cfg: CfgNode) -> None:
-        """
-        Raises:
-            ImportError: the library is not installed; says how to.
-        """
         try:
             import wandb
         except ImportError as error:
@@ -25,9 +24,7 @@ class WandbRun(HookBase):
                 "WANDB.PROJECT is set, which needs Weights & Biases' library: python -m pip install wandb. "
                 "TensorBoard shows the same without it."
             ) from error
-        self._wandb = wandb
-        self._cfg = cfg
-        self._run = None
+        self._wandb, self._cfg, self._run = wandb, cfg, None
 
     def before_train(self) -> None:
         """Start the run, before TensorBoard's writer is opened."""

@@ -26,20 +26,19 @@ _CODE = Path(__file__).parents[2]
 
 
 def describe_run(cfg: CfgNode) -> dict[str, Any]:
-    """Describe the present process, as plain data.
-
-    Returns:
-        "time" (UTC), "command", "config" (file in the output folder), "weights", "seed", "git" (None for an installed
-        package), "packages" and "hardware".
-    """
+    """Describe the present process as plain data: time (UTC), seed, code ("git": None for an installed package), ..."""
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "detectron2": detectron2.__version__}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):  # such as opencv under another name
+            versions[package] = metadata.version(package)
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": sys.argv,
-        "config": "config.yaml",
+        "config": "config.yaml",  # in the output folder
         "weights": cfg.MODEL.WEIGHTS,
         "seed": cfg.SEED,
         "git": describe_git(_CODE),
-        "packages": _versions(),
+        "packages": versions,
         "hardware": _hardware(cfg.MODEL.DEVICE),
     }
 
@@ -77,30 +76,18 @@ def describe_git(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "detectron2": detectron2.__version__}
-    for package in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):  # such as opencv under another name
-            versions[package] = metadata.version(package)
-    return versions
-
-
 def _hardware(device: str) -> dict[str, Any]:
     gpus = range(torch.cuda.device_count()) if device.startswith("cuda") else ()
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
+    cpus = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return {
         "device": device,
         "processes": comm.get_world_size(),
         "gpus": [torch.cuda.get_device_name(index) for index in gpus],
-        "cpu": _cpu_name(),
+        "cpu": next(cpus, platform.processor()),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": platform.platform(),
     }
-
-
-def _cpu_name() -> str:
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())
