@@ -42,7 +42,8 @@ def build_parts(cfg: CfgNode) -> dict[str, Any]:
                 f"META_ARCHITECTURE ICPC needs the backbone's output {name!r}, but MODEL.BACKBONE.NAME "
                 f"{cfg.MODEL.BACKBONE.NAME!r} has {list(shapes)}; add it to MODEL.CLIP.OUT_FEATURES"
             )
-    channels, decoder = shapes["dense_embed"].channels, cfg.MODEL.CONTEXT_DECODER
+    channels = shapes["dense_embed"].channels
+    decoder = cfg.MODEL.CONTEXT_DECODER
     alignment = build_alignment(cfg, shapes, len(names))
     neck = (FoldedFPN if cfg.MODEL.FAST else AlignedFPN)(
         {level: shapes[level] for level in cfg.MODEL.FPN.IN_FEATURES},
