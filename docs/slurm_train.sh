@@ -16,7 +16,8 @@
 set -euo pipefail
 
 # What torchrun would tell each process.
-MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+MACHINES=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+MASTER_ADDR=${MACHINES%%$'\n'*}
 MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))
 export MASTER_ADDR MASTER_PORT WORLD_SIZE=$SLURM_NTASKS LOCAL_WORLD_SIZE=$SLURM_NTASKS_PER_NODE
 

@@ -3,9 +3,11 @@
 import json
 import re
 import shutil
+import subprocess
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ import yaml
 from icpc_d2.data.datasets import DATASETS as ROWS
 from icpc_d2.tools.flops import command as flops
 from icpc_d2.tools.predict.video import Frame, write_video
+from icpc_d2.tools.study import command as study_command
 from tests.support.datasets import random_image, save, save_folder_dataset, save_prepared
 from tests.support.documents import (
     ROOT,
@@ -28,6 +31,7 @@ from tests.support.documents import (
     settings,
     snippet,
 )
+from tests.support.programs import Forked
 from tests.support.results import read_results
 
 QUICKSTART = "python train_net.py --config-file configs/quickstart/icpc_tiny.yaml OUTPUT_DIR output/quickstart"
@@ -73,8 +77,12 @@ def test_study_and_figures(clone: Path, few_scenes: None, camvid: None, monkeypa
     labels = ("DenseCLIP", "I.C.", "I.C. + C.L. + M.S.")
     plan |= {"configs": {label: plan["configs"][label] for label in labels}, "seeds": [0], "options": SMALL}
     study.write_text(yaml.safe_dump(plan, sort_keys=False))
-    for command in commands_of("docs/studies/camvid.md"):
-        run(command, monkeypatch)
+    # tests/tools/test_study.py starts the script as it is.
+    forked = SimpleNamespace(Popen=Forked, STDOUT=subprocess.STDOUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(study_command, "subprocess", forked)
+        for command in commands_of("docs/studies/camvid.md"):
+            run(command, monkeypatch)
     results = json.loads((clone / "output/camvid/study/results.json").read_text())["results"]
     assert set(results) == set(labels)
 

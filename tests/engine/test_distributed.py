@@ -14,7 +14,7 @@ from icpc_d2.engine import setup
 from tests.engine.parallel_run import LOSSES, run_all
 from tests.support.logs import logs_restored
 from tests.support.models import SEPARATE
-from tests.support.programs import ROOT, run_program
+from tests.support.programs import ROOT, run_program, run_ranks
 
 OPTIONS = [
     *SEPARATE,
@@ -52,11 +52,11 @@ def one(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def two(scenes: Path, one: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What two processes leave, started by torchrun; they evaluate the weights of the single one."""
+    """What two processes leave, started as by torchrun; they evaluate the weights of the single one."""
     output = tmp_path_factory.mktemp("two")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    weights = ["MODEL.WEIGHTS", str(one / "at_once.pth")]
-    run([*torchrun, "-m", "tests.engine.parallel_run", *arguments(scenes, output), *weights])
+    words = ["python", "-m", "tests.engine.parallel_run", *arguments(scenes, output)]
+    log = output / "said.txt"
+    assert run_ranks([*words, "MODEL.WEIGHTS", str(one / "at_once.pth")], log) == 0, log.read_text()[-12000:]
     return facts(output)
 
 

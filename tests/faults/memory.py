@@ -58,10 +58,13 @@ def sample(process: int, output: Path, batch_size: int, began: float) -> dict[st
 
 
 def watch(command: Sequence[str], output: Path, batch_size: int, minutes: float) -> tuple[list[dict[str, float]], int]:
-    """Run a training for so many minutes; returns the samples and the exit code."""
+    """Run a training for so many minutes from its first metrics on; returns the samples and the exit code."""
     period = min(PERIOD, 60 * minutes / 12)
-    samples, began = [], time.monotonic()
+    samples = []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT) as training:
+        while training.poll() is None and not read_metrics(output):
+            time.sleep(0.1)
+        began = time.monotonic()
         while training.poll() is None and time.monotonic() - began < 60 * minutes:
             time.sleep(period)
             samples.append(sample(training.pid, output, batch_size, began))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,8 @@ from torch.utils.data import _utils
 from icpc_d2.data import BadFileError
 from icpc_d2.engine.hooks.stopping import Stopped
 from icpc_d2.engine.run_folder.output_folder import LOCK, METRICS, OutputFolder
-from tests.support.documents import commands_of, place, run_outside
+from tests.support.documents import commands_of, place
+from tests.support.programs import run_forked
 from tests.support.training import difference, end_state, make_data, make_trainer, read_trace, run_difference, train
 
 
@@ -207,7 +209,8 @@ def test_a_seed_that_was_drawn_is_kept(data: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_killed_runs_end_as_if_they_had_not_been(tmp_path: Path) -> None:
     kill, *_ = commands_of("docs/reliability.md")
-    run = run_outside(kill.replace("25", "1"), place(tmp_path, "icpc_d2", "tests"))
+    words = shlex.split(kill.replace("25", "1"))[1:]  # but for PYTHONPATH
+    run = run_forked(words, place(tmp_path, "icpc_d2", "tests"))
     assert run.returncode == 0, run.stdout
     found = json.loads((tmp_path / "kill.json").read_text())
     assert (found["runs"], found["identical"], found["lost"]) == (2, 2, 0)

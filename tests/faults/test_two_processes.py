@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.documents import commands_of
-from tests.support.programs import ROOT
+from tests.support.programs import ROOT, run_ranks
 from tests.support.training import SIZES, difference, end_state
 
 SPAWNED, BY_TORCHRUN, *_ = (
@@ -24,24 +24,27 @@ SPAWNED, BY_TORCHRUN, *_ = (
 ENDED = "The training ended early: continue with --resume."
 OPTIONS = SIZES | {
     "SOLVER.IMS_PER_BATCH": "4",
-    "SOLVER.MAX_ITER": "60",
-    "SOLVER.CHECKPOINT_PERIOD": "5",
-    "TEST.EVAL_PERIOD": "40",
+    "SOLVER.MAX_ITER": "40",
+    "SOLVER.CHECKPOINT_PERIOD": "4",
+    "TEST.EVAL_PERIOD": "30",
 }
+
+
+def options(data: Path, output: Path) -> list[str]:
+    data_sets = {"DATASETS.TRAIN": f"('folder:{data}/train',)", "DATASETS.TEST": f"('folder:{data}/val',)"}
+    return [word for pair in (OPTIONS | data_sets | {"OUTPUT_DIR": str(output)}).items() for word in pair]
 
 
 @contextmanager
 def started(program: str, data: Path, output: Path, *flags: str) -> Iterator[subprocess.Popen]:
     """A training by two processes, as the leader of a process group; what it says is appended to ``said.txt``."""
-    keys = OPTIONS | {"DATASETS.TRAIN": f"('folder:{data}/train',)", "DATASETS.TEST": f"('folder:{data}/val',)"}
-    options = [word for pair in (keys | {"OUTPUT_DIR": str(output)}).items() for word in pair]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     output.mkdir(exist_ok=True)
     with (
         (output / "said.txt").open("a") as said,
         subprocess.Popen(
-            [*shlex.split(program), *flags, *options],
+            [*shlex.split(program), *flags, *options(data, output)],
             cwd=ROOT,
             env=environment,
             start_new_session=True,
@@ -60,10 +63,11 @@ def said(output: Path) -> str:
     return (output / "said.txt").read_text()
 
 
-def train(program: str, data: Path, output: Path, *flags: str) -> None:
-    """Train to the end."""
-    with started(program, data, output, *flags) as process:
-        assert process.wait(timeout=300) == 0, said(output)[-4000:]
+def train(data: Path, output: Path, *flags: str) -> None:
+    """Train to the end by two forked processes."""
+    output.mkdir(exist_ok=True)
+    words = [*shlex.split(SPAWNED.replace("--num-gpus 2", "")), *flags, *options(data, output)]
+    assert run_ranks(words, output / "said.txt") == 0, said(output)[-4000:]
 
 
 def train_until(signal_number: signal.Signals, whom: str, program: str, data: Path, output: Path) -> int:
@@ -84,12 +88,12 @@ def train_until(signal_number: signal.Signals, whom: str, program: str, data: Pa
 @pytest.mark.slow
 def test_what_was_ended_goes_on_to_the_same_bits(data: Path, tmp_path: Path) -> None:
     undisturbed, output = tmp_path / "undisturbed", tmp_path / "output"
-    train(BY_TORCHRUN, data, undisturbed)
+    train(data, undisturbed)
     assert "SyncBN -> naiveSyncBN (2 process(es) on cpu)" in said(undisturbed)
 
     # As a terminal's Ctrl-C; then to the one alone that has started the others.
     assert train_until(signal.SIGINT, "all", SPAWNED, data, output) == 128 + signal.SIGINT
     assert train_until(signal.SIGTERM, "one", SPAWNED, data, output) == 128 + signal.SIGTERM
     assert train_until(signal.SIGTERM, "one", BY_TORCHRUN, data, output) != 0
-    train(SPAWNED, data, output, "--resume")
+    train(data, output, "--resume")
     assert difference(end_state(output), end_state(undisturbed)) == ""

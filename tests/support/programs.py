@@ -5,12 +5,14 @@ import logging
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import defaults
@@ -50,6 +52,47 @@ def run_forked(words: Sequence[str], folder: Path = ROOT, **environment: str) ->
         log = Path(temporary, "log.txt")
         code = wait(fork(lambda: run_python(words[1:], folder, **environment), log))
         return subprocess.CompletedProcess(words, code, log.read_text())
+
+
+def run_ranks(words: Sequence[str], log: Path, count: int = 2) -> int:
+    """Run a program in the project's folder in forked processes of one run, as torchrun does; return the worst status.
+
+    Args:
+        words: as of :func:`run_forked`.
+        log: file that the processes append their output to.
+    """
+    several = {"WORLD_SIZE": f"{count}", "LOCAL_WORLD_SIZE": f"{count}", "MASTER_ADDR": "127.0.0.1"}
+    several["MASTER_PORT"] = str(free_port())
+    processes = [
+        fork(
+            lambda own={"RANK": f"{rank}", "LOCAL_RANK": f"{rank}"}: run_python(words[1:], ROOT, **several, **own), log
+        )
+        for rank in range(count)
+    ]
+    return max((wait(process) for process in processes), key=abs)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Forked:
+    """A forked program with as much of `subprocess.Popen` as a study needs; its output must go to a file."""
+
+    def __init__(self, words: Sequence[str], stdout: IO[str], stderr: int, env: dict[str, str]) -> None:
+        folder = Path.cwd()
+        self.returncode: int | None = None
+        self._id = fork(lambda: run_python(words[1:], folder, **env), Path(stdout.name))
+
+    def poll(self) -> int | None:
+        """Return the exit code of a program that has ended."""
+        if self.returncode is None:
+            found, status = os.waitpid(self._id, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if found else None
+        return self.returncode
 
 
 def run_python(words: Sequence[str], folder: Path, **environment: str) -> None:
