@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import icpc_cli
+from icpc_d2.config import get_config_file
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ROOT / "icpc_d2" / "tools"
@@ -74,6 +75,16 @@ def test_the_former_name_of_predict_goes_on_working(
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module("icpc_d2.tools.demo", run_name="__main__")
     assert capsys.readouterr().out.startswith("usage: icpc predict ")
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_train_and_evaluate_are_train_net(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = []
+    monkeypatch.setattr(f"icpc_d2.tools.{command}.launch", lambda *given: launched.append(given))
+    icpc_cli.main([command, "--config-file", get_config_file("quickstart/icpc_tiny.yaml"), "--resume", "SEED", "1"])
+    ((main, args),) = launched
+    assert main is runpy.run_path(str(ROOT / "train_net.py"))["main"]
+    assert (args.eval_only, args.resume, args.opts) == (command == "evaluate", True, ["SEED", "1"])
 
 
 def test_mistakes_in_the_command_line_of_train_name_it(capsys: pytest.CaptureFixture[str]) -> None:
