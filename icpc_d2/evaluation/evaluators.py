@@ -23,14 +23,16 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
         raise ValueError(
             f"The data set '{dataset_name}' has evaluator_type {evaluator_type!r} in its metadata, wanted 'sem_seg'."
         )
+    # A folder for each data set where there are several.
+    below = [dataset_name] if len(cfg.DATASETS.TEST) > 1 else []
     shared = build_shared_classes(cfg, dataset_name)
     if shared is None:
-        folder = _folder(cfg, "inference", dataset_name) if cfg.TEST.SEM_SEG.SAVE_PREDICTIONS else None
+        folder = os.path.join(cfg.OUTPUT_DIR, "inference", *below) if cfg.TEST.SEM_SEG.SAVE_PREDICTIONS else None
         evaluators = [SemSegEvaluator(dataset_name, folder, cfg.TEST.SEM_SEG.BOUNDARY_IOU)]
     else:
         evaluators = _build_shared(cfg, dataset_name, shared)
     if cfg.TEST.SEM_SEG.NUM_PICTURES > 0:
-        folder = _folder(cfg, "pictures", dataset_name)
+        folder = os.path.join(cfg.OUTPUT_DIR, "pictures", *below)
         evaluators.append(ImageWriter(dataset_name, folder, cfg.TEST.SEM_SEG.NUM_PICTURES, shared))
     return DatasetEvaluators(evaluators)
 
@@ -71,9 +73,3 @@ def build_shared_classes(cfg: CfgNode, dataset_name: str) -> SharedClasses | Non
         raise ValueError(f"The data set '{dataset_name}' of DATASETS.TEST has no classes: check the spelling.")
     index = list(cfg.DATASETS.TEST).index(dataset_name)
     return read_shared_classes(lists[index], names, cfg.MODEL.CLASS_NAMES)
-
-
-def _folder(cfg: CfgNode, name: str, dataset_name: str) -> str:
-    """Return a folder of the output folder, one for each data set where there are several."""
-    folder = os.path.join(cfg.OUTPUT_DIR, name)
-    return os.path.join(folder, dataset_name) if len(cfg.DATASETS.TEST) > 1 else folder

@@ -17,21 +17,15 @@ from icpc_d2.visualization import Palette, comparison
 
 
 class ImageWriter(DatasetEvaluator):
-    """Writes image | label | prediction of some samples as PNG. It measures nothing.
+    """Writes image | label | prediction of some samples, spread evenly over a data set, as PNG. It measures nothing.
 
-    Every evaluation draws the same samples over the images of the one before.
+    Every evaluation draws the same samples over the images of the one before. Of a model of other classes, those that
+    are not `shared` with the data set are hatched.
     """
 
     def __init__(
         self, dataset_name: str, output_dir: str, num_images: int, shared: SharedClasses | None = None
     ) -> None:
-        """
-        Args:
-            dataset_name: registered data set with ``stuff_classes`` and, if it has them, ``stuff_colors``.
-            output_dir: folder of the images, which are named for their samples.
-            num_images: how many, spread evenly over the data set.
-            shared: the classes that the data set shares with a model of other classes; the model's others are hatched.
-        """
         self._metadata = MetadataCatalog.get(dataset_name)
         self._output_dir = output_dir
         self._to_dataset = None if shared is None else shared.to_dataset

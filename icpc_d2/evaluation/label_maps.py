@@ -56,15 +56,12 @@ def as_evaluated(cfg: CfgNode, model: nn.Module) -> nn.Module:
 
 
 def label_map(output: Mapping[str, Any], candidates: Sequence[int] | None = None) -> Tensor:
-    """Turn a model's output into a label map.
+    """Turn a model's output into a label map (H, W) int64.
 
     Args:
         output: has "labels", a label map (H, W) of integers; or "prediction", whose `labels` makes one; or "sem_seg",
             scores (K, H, W) or a label map.
         candidates: ids of the classes to choose from, ascending; None: all.
-
-    Returns:
-        (H, W) int64.
 
     Raises:
         ValueError: there are candidates, but the output is a label map already.

@@ -16,22 +16,21 @@ from icpc_d2.modeling.segmentor import Segmentor
 class MultiScale(nn.Module):
     """Wraps a segmentor and predicts as it does, with probabilities in place of logits.
 
-    Each size is resized from the image as it comes in, which should be the one on disk.
+    Each size is resized from the image as it comes in, which should be the one on disk, and predicted whole or by
+    sliding window, as the segmentor does.
+
+    Args:
+        short_side, max_long_side: of the image at scale 1, in pixels.
+        scales: factors on both.
+        mirror: also predict each size mirrored left to right.
+
+    Raises:
+        ValueError: there is no scale, or one is not positive.
     """
 
     def __init__(
         self, model: Segmentor, *, short_side: int, max_long_side: int, scales: Sequence[float], mirror: bool
     ) -> None:
-        """
-        Args:
-            model: predicts each size as it does a single one, whole or by sliding window.
-            short_side, max_long_side: of the image at scale 1, in pixels.
-            scales: factors on both.
-            mirror: also predict each size mirrored left to right.
-
-        Raises:
-            ValueError: there is no scale, or one is not positive.
-        """
         super().__init__()
         if not scales or min(scales) <= 0:
             raise ValueError(f"TEST.AUG.SCALES is {list(scales)}; wanted is one positive factor or more.")

@@ -14,15 +14,12 @@ SUMMARY = ("mIoU", "fwIoU", "mACC", "pACC")
 
 
 def write_results(results: Mapping[str, Any], output_dir: str, provenance: Mapping[str, Any] | None = None) -> str:
-    """Write ``results.json``: ``{"mIoU": ..., "IoU-sky": ..., "pACC": ...}`` in percent, null for absent classes.
+    """Write ``results.json`` and return its path: ``{"mIoU": ..., "IoU-sky": ...}`` in percent, null if absent.
 
     Args:
         results: Detectron2's, of one data set ``{"sem_seg": {...}}``, or ``{data set: {"sem_seg": {...}}}`` of several,
             which the file then names. Other tasks than "sem_seg" are named, too: "data set/task".
         provenance: of the figures; stands beside them under this name.
-
-    Returns:
-        The file's path.
     """
     # JSON knows no NaN, and strict parsers refuse it.
     figures = {

@@ -19,15 +19,14 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
     """mIoU, per-class IoU and accuracy, frequency-weighted IoU and pixel accuracy of one data set, in percent.
 
     Classes that the labels never show are NaN and left out of the means, as in Detectron2.
+
+    Args:
+        dataset_name: registered data set; its metadata has ``stuff_classes`` and ``ignore_label``.
+        predictions_dir: folder of Detectron2's JSON of all predictions; None: not written.
+        boundary_iou: also compute Detectron2's boundary IoU (for fewer than 255 classes).
     """
 
     def __init__(self, dataset_name: str, predictions_dir: str | None = None, boundary_iou: bool = False) -> None:
-        """
-        Args:
-            dataset_name: registered data set; its metadata has ``stuff_classes`` and ``ignore_label``.
-            predictions_dir: folder of Detectron2's JSON of all predictions; None: not written.
-            boundary_iou: also compute Detectron2's boundary IoU (for fewer than 255 classes).
-        """
         super().__init__(dataset_name, output_dir=predictions_dir, sem_seg_loading_fn=self.read_label)
         # Number of classes in the labels, and in the model's output.
         self._label_classes = self._model_classes = self._num_classes
@@ -39,10 +38,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         self._logger.setLevel(logging.WARNING)
 
     def read_label(self, file_name: str, dtype: DTypeLike = np.int64) -> np.ndarray:
-        """Read a label map and check its values.
-
-        Returns:
-            (H, W), 0..K-1 or the data set's ignore label.
+        """Read a label map (H, W), 0..K-1 or the data set's ignore label.
 
         Raises:
             ValueError: other values, which it names together with the file.
@@ -59,12 +55,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         return label
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        """Count one batch.
-
-        Args:
-            inputs: samples with "file_name".
-            outputs: each with "labels", "prediction" or "sem_seg", see :func:`icpc_d2.evaluation.label_maps.label_map`;
-                as large as the label.
+        """Count a batch of samples with "file_name", and outputs as :func:`icpc_d2.evaluation.label_maps.label_map`'s.
 
         Raises:
             ValueError: a prediction's size, class count or values do not fit the label.
@@ -85,11 +76,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
                 self._predictions.extend(self.encode_json_sem_seg(prediction, sample["file_name"]))
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]] | None:
-        """Collect from all processes.
-
-        Returns:
-            ``{"sem_seg": {"mIoU": ..., "IoU-<class>": ..., "pACC": ...}}``; None in all processes but the main one.
-        """
+        """Collect ``{"sem_seg": {"mIoU": ..., "IoU-<class>": ..., "pACC": ...}}``; None but in the main process."""
         with np.errstate(invalid="ignore"):  # nothing but ignored pixels: every figure is NaN
             results = super().evaluate()
         if results is None:
@@ -110,9 +97,8 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
             )
         labels = label_map(output, self._candidates).to(self._cpu_device).numpy()
         if labels.size and not 0 <= labels.min() <= labels.max() < self._model_classes:
-            raise ValueError(
-                f"Predicted labels are {labels.min()}..{labels.max()}, wanted 0..{self._model_classes - 1}."
-            )
+            found = f"{labels.min()}..{labels.max()}"
+            raise ValueError(f"Predicted labels are {found}, wanted 0..{self._model_classes - 1}.")
         return labels
 
     def _count(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:

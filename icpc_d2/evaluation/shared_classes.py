@@ -17,16 +17,14 @@ class SharedClassesEvaluator(SemSegEvaluator):
     """The figures of `SemSegEvaluator` for the shared classes; pixels of the data set's other classes are ignored.
 
     A prediction that is none of the shared classes is a miss of the true class, and counts for no class.
+
+    Args:
+        shared: the classes that the data set shares with the model.
+        among_shared: predict the best of the shared classes, not of all of the model's.
+        task: name of the figures in the results.
     """
 
     def __init__(self, dataset_name: str, shared: SharedClasses, among_shared: bool, task: str) -> None:
-        """
-        Args:
-            dataset_name: registered data set.
-            shared: the classes that it shares with the model.
-            among_shared: predict the best of the shared classes, not of all of the model's.
-            task: name of the figures in the results.
-        """
         super().__init__(dataset_name)
         self._of_dataset = shared.of_dataset(self._label_classes, self._ignore_label)
         self._of_model = np.where(shared.of_model == OTHER, len(shared.names), shared.of_model)

@@ -2,14 +2,12 @@
 
 import os
 import time
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from detectron2.data import transforms as T
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from icpc_d2.data.reading import read_image, shift_to_8_bit
 
@@ -20,53 +18,40 @@ class ModelInput(NamedTuple):
     """An image as it is and as the model gets it."""
 
     image: np.ndarray  # (H, W, 3) uint8, RGB
-    tensor: Tensor  # (3, h, w) uint8, resized, channels in the model's order
+    for_model: dict[str, Any]  # with "image" (3, h, w) uint8, resized, channels in the model's order
     seconds: float  # that reading and resizing took
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return it in the form of Detectron2's models."""
-        height, width = self.image.shape[:2]
-        return {"image": self.tensor, "height": height, "width": width}
 
+def read_input(source: ImageLike, image_format: str, short_side: int, max_long_side: int) -> ModelInput:
+    """Read an image as :func:`to_rgb` does and resize it as evaluation does, without any randomness.
 
-@dataclass(frozen=True)
-class ImageReader:
-    """Reads images and resizes them as evaluation does, without any randomness.
-
-    Attributes:
+    Args:
         image_format: "RGB" or "BGR", of the model.
         short_side: pixels to resize it to; 0: as it is.
         max_long_side: pixels that the long side may have afterwards.
     """
-
-    image_format: str
-    short_side: int
-    max_long_side: int
-
-    def __call__(self, source: ImageLike) -> ModelInput:
-        """Read one image.
-
-        Args:
-            source: a path, a PIL image of any mode, or an array (H, W, 3) or (H, W) of uint8, RGB or grey.
-
-        Raises:
-            BadFileError: a file that is no readable image.
-            ValueError: an array of another shape or type.
-        """
-        start = time.perf_counter()
-        image = to_rgb(source)
-        resized = image if self.image_format == "RGB" else image[:, :, ::-1]
-        height, width = image.shape[:2]
-        if self.short_side:
-            size = T.ResizeShortestEdge.get_output_shape(height, width, self.short_side, self.max_long_side)
-            # A very thin image would be left without a pixel.
-            resized = T.ResizeTransform(height, width, *(max(1, side) for side in size)).apply_image(resized)
-        tensor = torch.from_numpy(np.array(resized.transpose(2, 0, 1), order="C"))
-        return ModelInput(image, tensor, time.perf_counter() - start)
+    start = time.perf_counter()
+    image = to_rgb(source)
+    resized = image if image_format == "RGB" else image[:, :, ::-1]
+    height, width = image.shape[:2]
+    if short_side:
+        size = T.ResizeShortestEdge.get_output_shape(height, width, short_side, max_long_side)
+        # A very thin image would be left without a pixel.
+        resized = T.ResizeTransform(height, width, *(max(1, side) for side in size)).apply_image(resized)
+    tensor = torch.from_numpy(np.array(resized.transpose(2, 0, 1), order="C"))
+    return ModelInput(image, {"image": tensor, "height": height, "width": width}, time.perf_counter() - start)
 
 
 def to_rgb(source: ImageLike) -> np.ndarray:
-    """Return an image as (H, W, 3) uint8, RGB; arguments and errors as of :class:`ImageReader`."""
+    """Return an image as (H, W, 3) uint8, RGB.
+
+    Args:
+        source: a path, a PIL image of any mode, or an array (H, W, 3) or (H, W) of uint8, RGB or grey.
+
+    Raises:
+        BadFileError: a file that is no readable image.
+        ValueError: an array of another shape or type.
+    """
     if isinstance(source, str | os.PathLike):
         return read_image(os.fspath(source))
     if isinstance(source, Image.Image):

@@ -4,7 +4,6 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ class Prediction:
     logits: LazyLogits
     alignment: LazyLogits | None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    _normalizers: dict[LazyLogits, Tensor] = field(default_factory=dict, init=False)
 
     @property
     def classes(self) -> list[str]:
@@ -57,7 +57,7 @@ class Prediction:
         Raises:
             ValueError: there is no such class.
         """
-        return self._softmax(self.logits, self._normalizer, name)
+        return self._softmax(self.logits, name)
 
     def regions(self, name: str) -> np.ndarray:
         """Return how far each pixel's alignment A speaks for a class and not for another, (H, W) float32 in [0, 1].
@@ -70,7 +70,7 @@ class Prediction:
         """
         if self.alignment is None:
             raise ValueError("this model compares no text with images, so it has no alignment; ICPC and DenseCLIP do.")
-        return self._softmax(self.alignment, self._alignment_normalizer, name)
+        return self._softmax(self.alignment, name)
 
     def overlay(self, alpha: float = ALPHA, legend: bool = True) -> np.ndarray:
         """Tint the image with the colours of its classes.
@@ -128,35 +128,25 @@ class Prediction:
         with atomically(path) as temporary:
             if kind == "json":
                 temporary.write_text(json.dumps(self.summary(), indent=1) + "\n", encoding="utf-8")
+                return
+            if kind == "label":
+                drawn = self.labels.astype(np.uint8 if len(self.classes) <= 256 else np.uint16)
+            elif kind == "overlay":
+                drawn = self.overlay(alpha)
             else:
-                Image.fromarray(self._draw(kind, alpha)).save(temporary)
+                drawn = self.color() if kind == "color" else self.side_by_side()
+            Image.fromarray(drawn).save(temporary)
 
     def save_legend(self, path: Path, classes: list[int]) -> None:
         """Draw the names and colours of some classes, by their indices, into a file."""
         with atomically(path) as temporary:
             draw_legend(self.palette, classes, LEGEND_WIDTH).save(temporary)
 
-    def _draw(self, kind: str, alpha: float) -> np.ndarray:
-        if kind == "label":
-            return self.labels.astype(np.uint8 if len(self.classes) <= 256 else np.uint16)
-        if kind == "overlay":
-            return self.overlay(alpha)
-        return self.color() if kind == "color" else self.side_by_side()
-
-    @cached_property
-    def _normalizer(self) -> Tensor:
-        return self.logits.log_sum_exp()
-
-    @cached_property
-    def _alignment_normalizer(self) -> Tensor:
-        return self._normalizer if self.alignment is self.logits else self.alignment.log_sum_exp()
-
-    def _softmax(self, logits: LazyLogits, normalizer: Tensor, name: str) -> np.ndarray:
-        index = self._index(name)
-        return (logits.logits(slice(index, index + 1))[0] - normalizer).exp().clamp(max=1.0).numpy()
-
-    def _index(self, name: str) -> int:
-        if name in self.classes:
-            return self.classes.index(name)
-        close = difflib.get_close_matches(name, self.classes, n=3) or self.classes[:10]
-        raise ValueError(f"there is no class {name!r} among the {len(self.classes)} asked for, such as {close}.")
+    def _softmax(self, logits: LazyLogits, name: str) -> np.ndarray:
+        if name not in self.classes:
+            close = difflib.get_close_matches(name, self.classes, n=3) or self.classes[:10]
+            raise ValueError(f"there is no class {name!r} among the {len(self.classes)} asked for, such as {close}.")
+        if logits not in self._normalizers:
+            self._normalizers[logits] = logits.log_sum_exp()
+        index = self.classes.index(name)
+        return (logits.logits(slice(index, index + 1))[0] - self._normalizers[logits]).exp().clamp(max=1.0).numpy()

@@ -15,7 +15,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.checkpoint.clip_weights import read_weights
 from icpc_d2.config.load import load_config
 from icpc_d2.config.resolve import resolve_device, resolve_norms
-from icpc_d2.inference.image_reader import ImageLike, ImageReader, ModelInput
+from icpc_d2.inference.image_reader import ImageLike, ModelInput, read_input
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.modeling import ICPC
 from icpc_d2.modeling.class_names import get_class_names
@@ -78,7 +78,8 @@ class Predictor:
         self.classes = list(cfg.MODEL.CLASS_NAMES)
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.predict_from = cfg.MODEL.PREDICT_FROM
-        self._read = ImageReader(cfg.INPUT.FORMAT, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        sizes = {"short_side": cfg.INPUT.MIN_SIZE_TEST, "max_long_side": cfg.INPUT.MAX_SIZE_TEST}
+        self._read = partial(read_input, image_format=cfg.INPUT.FORMAT, **sizes)
         self._palette = Palette(self.classes, training_colors(cfg.DATASETS.TRAIN, self.classes))
         self._vocabulary = lru_cache(VOCABULARIES)(self._read_vocabulary)
 
@@ -88,16 +89,13 @@ class Predictor:
         classes: Iterable[str] | str | None = None,
         predict_from: str | None = None,
     ) -> Prediction | list[Prediction]:
-        """Predict an image, or a list of them.
+        """Predict an image, or each of a list of them.
 
         Args:
             images: each a path, a PIL image, or an array (H, W, 3) or (H, W) of uint8, RGB or grey. Those of a list
                 that have one size go through the model together.
             classes: any names, as a list or separated by commas, to predict from the alignment.
             predict_from: "decoder" or "alignment"; None: :attr:`predict_from`, or the alignment if there are `classes`.
-
-        Returns:
-            A prediction, or for a list a list of them.
 
         Raises:
             BadFileError: a file that is no readable image.
@@ -113,7 +111,7 @@ class Predictor:
         inputs = [self._read(image) for image in images]
         by_size = defaultdict(list)
         for index, read in enumerate(inputs):
-            by_size[read.tensor.shape].append(index)
+            by_size[read.for_model["image"].shape].append(index)
         predictions: dict[int, Prediction] = {}
         for indices in by_size.values():
             # Of one size alone: padding to a common one would change what the model sees of the smaller ones.
@@ -130,7 +128,7 @@ class Predictor:
         self, inputs: list[ModelInput], tokens: ClassTokens | None, palette: Palette, predict_from: str
     ) -> list[Prediction]:
         start = time.perf_counter()
-        outputs = predict_open(self._model, [read.as_dict() for read in inputs], predict_from, tokens)
+        outputs = predict_open(self._model, [read.for_model for read in inputs], predict_from, tokens)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         model_seconds = (time.perf_counter() - start) / len(inputs)
@@ -157,10 +155,9 @@ class Predictor:
 def load_model(
     source: str | os.PathLike | CfgNode, device: str | torch.device | None = None
 ) -> tuple[CfgNode, nn.Module]:
-    """Load a trained model for one process; arguments and errors as of :class:`Predictor`.
+    """Load the frozen config, with device and class names settled, and the model, in eval mode without gradients.
 
-    Returns:
-        The frozen config with device and class names settled, and the model in eval mode, without gradients.
+    Arguments and errors are those of :class:`Predictor`.
     """
     cfg = source.clone() if isinstance(source, CfgNode) else read_config(Path(source))
     cfg.defrost()
