@@ -27,6 +27,14 @@ from tests.support.logs import logs_restored
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests: `worksteal` gives the first half to one of two processes, the other to the other."""
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    others = [item for item in items if not item.get_closest_marker("slow")]
+    half = len(others) // 2
+    items[:] = [*slow[::2], *others[:half], *slow[1::2], *others[half:]]
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_DATASETS, ignore_errors=True)
 

@@ -1,12 +1,20 @@
+"""Configs are made whole when a run starts; those that cannot be are refused by one sentence."""
+
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import MetadataCatalog
 
-from icpc_d2.config import add_icpc_config
-from icpc_d2.engine.setup import resolve_classes
+from icpc_d2.config import add_icpc_config, get_config_file
+from icpc_d2.config.load import ConfigError, load_config
+from icpc_d2.engine import setup
+from icpc_d2.engine.setup import check_ranges, resolve_classes
+from tests.support.programs import ROOT
+from tests.support.training import arguments, make_data, make_trainer
 
 
 @pytest.fixture
@@ -74,3 +82,84 @@ def test_contradictions_are_refused(cfg: CfgNode, overrides: list, message: str)
     with pytest.raises(ValueError, match=message):
         resolve_classes(cfg)
     MetadataCatalog.pop("ptes", None)
+
+
+@pytest.fixture
+def data(tmp_path: Path, logs_as_before: None) -> Path:
+    return make_data(tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["SOLVER.MAX_ITER", "0"], "SOLVER.MAX_ITER is 0, wanted 1 or more."),
+        (["SOLVER.CHECKPOINT_PERIOD", "0"], "SOLVER.CHECKPOINT_PERIOD is 0, wanted 1 or more."),
+        (["SOLVER.BASE_LR", "-1.0"], "SOLVER.BASE_LR is -1.0, wanted a number above 0."),
+        (["SOLVER.BASE_LR", "1e999"], "SOLVER.BASE_LR is inf, wanted a number above 0."),
+        (["SOLVER.CHECKPOINTS_KEPT", "-1"], "SOLVER.CHECKPOINTS_KEPT is -1, wanted 0 or more."),
+        (["INPUT.SCALE_RANGE", "[2.0, 0.5]"], "INPUT.SCALE_RANGE is [2.0, 0.5], wanted two factors above 0, in order."),
+        (["INPUT.FORMAT", "HSV"], "INPUT.FORMAT is 'HSV', wanted RGB or BGR."),
+        (["INPUT.CROP.SIZE", "[512]"], "INPUT.CROP.SIZE is [512], wanted height and width in pixels"),
+        (["INPUT.ON_BAD_FILE", "ignore"], "INPUT.ON_BAD_FILE is 'ignore', wanted raise or skip."),
+    ],
+)
+def test_values_out_of_range(options: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_ranges(load_config(get_config_file("camvid/icpc_tiny.yaml"), options))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"MODEL__WEIGHTS": "nowhere.pth"}, "MODEL.WEIGHTS: there is no file nowhere.pth."),
+        ({"MODEL__SEM_SEG_HEAD__NUM_CLASSES": 150}, "NUM_CLASSES is 150, but .* has 3 class names"),
+        ({"MODEL__CLASS_NAMES": "['a', 'b']"}, "has 3 classes but the model has 2"),
+    ],
+)
+def test_contradictions(data: Path, tmp_path: Path, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        setup(arguments(data, tmp_path, **overrides))
+
+
+@pytest.mark.parametrize("key", ["DATASETS.TRAIN", "DATASETS.TEST"])
+def test_data_sets_that_are_unknown_or_missing_are_found_before_the_training(
+    data: Path, tmp_path: Path, key: str
+) -> None:
+    args = arguments(data, tmp_path)
+    place = args.opts.index(key) + 1
+    args.opts[place] = "('camvid_sem_seg_trian',)"
+    with pytest.raises(ConfigError, match=f"{key}: there is no data set .* Did you mean camvid_sem_seg_train?"):
+        setup(args)
+    args.opts[place] = "('camvid_sem_seg_val',)"
+    with pytest.raises(FileNotFoundError, match="Run `icpc prepare camvid`"):
+        setup(args)
+    args.opts[place] = "('folder:nowhere/val',)"
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        setup(args)
+
+
+def test_an_empty_data_set_is_found_before_the_training(data: Path, tmp_path: Path) -> None:
+    for file in (data / "images" / "val").iterdir():
+        file.unlink()
+    with pytest.raises(ValueError, match="no image has a label map of the same name"):
+        setup(arguments(data, tmp_path / "output"))
+
+
+def test_no_data_set_at_all(data: Path, tmp_path: Path) -> None:
+    args = arguments(data, tmp_path)
+    args.opts[args.opts.index("DATASETS.TRAIN") + 1] = "()"
+    with pytest.raises(ConfigError, match="DATASETS.TRAIN is empty"):
+        setup(args)
+
+
+def test_a_batch_that_processes_cannot_share(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"SOLVER\.IMS_PER_BATCH is 3; wanted a multiple"):
+        make_trainer(data, tmp_path, SOLVER__IMS_PER_BATCH=3, SOLVER__ACCUMULATE=2)
+
+
+def test_the_program_leaves_with_a_sentence(data: Path, tmp_path: Path) -> None:
+    args = arguments(data, tmp_path, SOLVER__MAX_ITER=0)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "train_net.py"))["main"](args)
+    assert end.value.code == "error: SOLVER.MAX_ITER is 0, wanted 1 or more."

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
+from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.engine import Trainer
 from tests.support.models import NAMES, make_cfg
 from tests.support.training import end_state, make_data, make_trainer, train
@@ -89,20 +90,18 @@ def test_one_more_ends_the_training_also_after_a_resume(data: Path, tmp_path: Pa
         trainer.train()
 
 
-def test_a_picture_with_nan_is_named(data: Path, tmp_path: Path) -> None:
-    trainer = make_trainer(data, tmp_path)
-    loader = trainer._trainer.data_loader.loader
-    mapper = loader.dataset._mapper
+def test_an_image_with_nan_is_named(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = SemSegDatasetMapper.__call__
 
-    def map_to_nan(sample: dict[str, Any]) -> dict[str, Any]:
-        mapped = mapper(sample)
+    def read_nan(mapper: SemSegDatasetMapper, sample: dict[str, Any]) -> dict[str, Any]:
+        mapped = read(mapper, sample)
         if sample["file_name"].endswith("2.png"):
             mapped["image"] = torch.full_like(mapped["image"], NAN, dtype=torch.float32)
         return mapped
 
-    loader.dataset._mapper = map_to_nan
+    monkeypatch.setattr(SemSegDatasetMapper, "__call__", read_nan)
     with pytest.raises(FloatingPointError, match=r"loss_sem_seg is nan.*images .*train/2\.png"):
-        trainer.train()
+        make_trainer(data, tmp_path).train()
 
 
 def test_gradients_can_be_clipped_by_their_norm(data: Path, tmp_path: Path) -> None:

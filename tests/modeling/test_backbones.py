@@ -149,3 +149,14 @@ def test_imagenet_resnet_gets_a_pool_of_clips_shape() -> None:
     assert outputs["global_embed"].shape == (1, width)
     assert backbone.attnpool.positional_embedding.shape == (50, 2048)
     assert outputs["res2"].shape == (1, 256, 16, 24)
+
+
+def test_a_vision_transformer_with_a_resnet() -> None:
+    options = ["MODEL.BACKBONE.NAME", "build_clip_vit_backbone", "MODEL.CLIP.ARCH", "tiny-RN"]
+    with pytest.raises(
+        ValueError, match=r"MODEL\.CLIP\.ARCH 'tiny-RN' has no vision transformer.*MODEL\.BACKBONE\.NAME"
+    ):
+        build_model(make_cfg("quickstart/icpc_tiny.yaml", *options))
+    options = ["MODEL.BACKBONE.NAME", "build_clip_resnet_backbone", "MODEL.CLIP.ARCH", "tiny-ViT"]
+    with pytest.raises(ValueError, match=r"MODEL\.CLIP\.ARCH 'tiny-ViT'.*MODEL\.BACKBONE\.NAME"):
+        build_model(make_cfg("quickstart/icpc_tiny.yaml", *options))

@@ -1,5 +1,6 @@
 """What the page says of an answer, and that names cannot add to the page."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,14 +17,12 @@ def make_answer(
 
 
 def test_an_answer_is_described_with_size_times_and_device() -> None:
-    assert (
-        describe_upload(make_answer("decoder"), "CPU")
-        == "40 x 30 pixels, by the decoder.  \nread 12 ms · model 1500 ms · on CPU"
-    )
-    text = describe_upload(make_answer("alignment", ("a", "b"), ("Of several frames the first one is used.",)), "CPU")
-    assert (
-        "by the alignment A, which takes any class names; the decoder knows those of the training alone. Of se" in text
-    )
+    text = describe_upload(make_answer("decoder"), "CPU")
+    assert re.findall(r"\d+", text) == ["40", "30", "12", "1500"], "width, height, milliseconds"
+    assert "decoder" in text and "CPU" in text
+    note = "Of several frames the first one is used."
+    text = describe_upload(make_answer("alignment", ("a", "b"), (note,)), "CPU")
+    assert "alignment" in text and note in text
 
 
 def test_names_are_text_and_not_html() -> None:
