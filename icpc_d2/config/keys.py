@@ -135,8 +135,7 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.SOLVER.POLY_END_LR = 1e-6
     # Forward passes, each of IMS_PER_BATCH / processes / ACCUMULATE images, that make up one step of the optimizer.
     cfg.SOLVER.ACCUMULATE = 1
-    # SOLVER.AMP.ENABLED computes in this type: "float16", with scaled losses, or "bfloat16", for GPUs since Ampere and
-    # for CPUs.
+    # Type of SOLVER.AMP.ENABLED: "float16", with scaled losses, or "bfloat16", for CPUs and for GPUs since Ampere.
     cfg.SOLVER.AMP.PRECISION = "float16"
     # The best checkpoint by this metric of the evaluator is kept; empty: none.
     cfg.SOLVER.BEST_METRIC = "sem_seg/mIoU"
@@ -179,6 +178,5 @@ def add_icpc_config(cfg: CN) -> None:
 
     # --- Reports -----------------------------------------------------------------------------------------------------
     cfg.WANDB = CN()
-    # Project of Weights & Biases that a training is reported to by its library, which `pip install wandb` brings;
-    # empty: none.
+    # Project of Weights & Biases that a training is reported to; needs `pip install wandb`. Empty: none.
     cfg.WANDB.PROJECT = ""

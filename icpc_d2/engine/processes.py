@@ -64,10 +64,8 @@ def launch(main: Callable[[Namespace], Any], args: Namespace) -> None:
 def _signals_passed_on() -> Iterator[list[int]]:
     """Pass the signals that end a training on to the processes that this one has started, which save a checkpoint.
 
-    They get SIGTERM in any case: Ctrl-C has reached them by itself, and a second SIGINT would end them at once.
-
-    Yields:
-        The numbers of the signals that have come.
+    They get SIGTERM in any case: Ctrl-C has reached them by itself, and a second SIGINT would end them at once. Yield
+    the numbers of those that have come.
     """
     received: list[int] = []
 

@@ -23,14 +23,11 @@ class ImageWriter(DatasetEvaluator):
     are not `shared` with the data set are hatched.
     """
 
-    def __init__(
-        self, dataset_name: str, output_dir: str, num_images: int, shared: SharedClasses | None = None
-    ) -> None:
+    def __init__(self, dataset_name: str, output_dir: str, num_images: int, shared: SharedClasses | None) -> None:
         self._metadata = MetadataCatalog.get(dataset_name)
         self._output_dir = output_dir
         self._to_dataset = None if shared is None else shared.to_dataset
-        samples = spread(DatasetCatalog.get(dataset_name), num_images)
-        self._samples = {sample["file_name"]: sample for sample in samples}
+        self._samples = {s["file_name"]: s for s in spread(DatasetCatalog.get(dataset_name), num_images)}
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Draw those of the batch that were chosen; `outputs` as for ``SemSegEvaluator``."""

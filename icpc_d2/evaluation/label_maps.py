@@ -12,23 +12,20 @@ from icpc_d2.modeling.predictions import LazyScores
 
 
 class LabelMaps(nn.Module):
-    """Wraps a model so that calling it returns label maps; its own forward is unchanged."""
+    """Wraps a model so that calling it returns label maps; its own forward is unchanged.
 
-    def __init__(self, model: nn.Module) -> None:
+    If `lazy`, label maps are left to evaluators, which choose among some of the classes by a prediction's `labels`.
+    """
+
+    def __init__(self, model: nn.Module, lazy: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self._lazy = model, lazy
 
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
-        """Return {"labels": (height, width) int64} for each image; inputs as the model takes them."""
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor | LazyScores]]:
+        """Return {"labels": (height, width) int64} or {"prediction": ...} for each image; inputs as the model's."""
+        if self._lazy:
+            return [{"prediction": prediction} for prediction in self.model.predictions(batched_inputs)]
         return self.model.label_maps(batched_inputs)
-
-
-class LazyLabelMaps(LabelMaps):
-    """Leaves the label maps to evaluators, which choose among some of the classes by a prediction's `labels`."""
-
-    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, LazyScores]]:
-        """Return {"prediction": ...} for each image; inputs as the model takes them."""
-        return [{"prediction": prediction} for prediction in self.model.predictions(batched_inputs)]
 
 
 def as_evaluated(cfg: CfgNode, model: nn.Module) -> nn.Module:
@@ -43,16 +40,11 @@ def as_evaluated(cfg: CfgNode, model: nn.Module) -> nn.Module:
                 f"TEST.AUG.ENABLED needs a model that can be asked for predictions, {type(model).__name__} cannot: "
                 "set it to False, or MODEL.META_ARCHITECTURE to 'ICPC' or 'SemanticFPN'."
             )
-        model = MultiScale(
-            model,
-            short_side=cfg.INPUT.MIN_SIZE_TEST,
-            max_long_side=cfg.INPUT.MAX_SIZE_TEST,
-            scales=cfg.TEST.AUG.SCALES,
-            mirror=cfg.TEST.AUG.FLIP,
-        )
+        sizes = {"short_side": cfg.INPUT.MIN_SIZE_TEST, "max_long_side": cfg.INPUT.MAX_SIZE_TEST}
+        model = MultiScale(model, **sizes, scales=cfg.TEST.AUG.SCALES, mirror=cfg.TEST.AUG.FLIP)
     if not cfg.TEST.SEM_SEG.LABEL_MAPS or not hasattr(model, "label_maps"):
         return model
-    return LazyLabelMaps(model) if cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES else LabelMaps(model)
+    return LabelMaps(model, lazy=bool(cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES))
 
 
 def label_map(output: Mapping[str, Any], candidates: Sequence[int] | None = None) -> Tensor:

@@ -162,7 +162,8 @@ def load_model(
     cfg = source.clone() if isinstance(source, CfgNode) else read_config(Path(source))
     cfg.defrost()
     if device is not None or not isinstance(source, CfgNode):
-        cfg.MODEL.DEVICE = str(device or best_device())
+        gpus = {"cuda": torch.cuda, "mps": torch.backends.mps}
+        cfg.MODEL.DEVICE = str(device or next((name for name, gpu in gpus.items() if gpu.is_available()), "cpu"))
     resolve_device(cfg)
     resolve_norms(cfg, num_processes=1)
     cfg.MODEL.CLASS_NAMES = get_class_names(cfg)
@@ -194,13 +195,6 @@ def read_config(weights: Path) -> CfgNode:
     cfg = load_config(str(config), text=text, skip_unknown=True)
     cfg.MODEL.WEIGHTS = str(weights)
     return cfg
-
-
-def best_device() -> str:
-    """Return the name of a GPU if there is one, else "cpu"."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def training_colors(datasets: Sequence[str], classes: Sequence[str]) -> list[Sequence[int]] | None:

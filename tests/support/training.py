@@ -15,7 +15,7 @@ from torch import Tensor
 
 from icpc_d2.config import get_config_file
 from icpc_d2.engine import Trainer, setup
-from icpc_d2.engine.hooks.model_summary import ModelSummary
+from icpc_d2.engine.hooks.records import ModelSummary
 from icpc_d2.engine.hooks.validation_images import ValidationImages
 from tests.support.results import read_results
 

@@ -10,9 +10,8 @@ from torch import nn
 from icpc_d2.checkpoint import WeightsCheckpointer
 from icpc_d2.engine.hooks.checkpointing import Checkpoints
 from icpc_d2.engine.hooks.evaluation import BestCheckpointer, CaughtUpEvaluation
-from icpc_d2.engine.hooks.model_summary import ModelSummary
 from icpc_d2.engine.hooks.non_finite import NonFiniteLosses
-from icpc_d2.engine.hooks.records import GradientNorm, Records
+from icpc_d2.engine.hooks.records import GradientNorm, ModelSummary, Records
 from icpc_d2.engine.hooks.seeding import SeedEachIteration
 from icpc_d2.engine.hooks.stopping import StopOnSignal
 from icpc_d2.engine.hooks.validation_images import ValidationImages

@@ -24,11 +24,7 @@ class OutputFolder:
     _lock: int | None = field(default=None, init=False)
 
     def check_writable(self) -> None:
-        """Write a file and remove it.
-
-        Raises:
-            OSError: that is not possible.
-        """
+        """Raise an OSError if no file can be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path) as file:
@@ -37,11 +33,7 @@ class OutputFolder:
             raise OSError(f"OUTPUT_DIR {self.path} cannot be written ({error}): choose another one.") from error
 
     def refuse_earlier_training(self) -> None:
-        """Make sure that a new training does not mix its checkpoints with those of another.
-
-        Raises:
-            FileExistsError: there are checkpoints.
-        """
+        """Raise a FileExistsError if there are checkpoints, with which a new training would mix its own."""
         found = newest_first(self.path)
         if found:
             raise FileExistsError(
@@ -74,12 +66,9 @@ class OutputFolder:
             self._lock = None
 
     def cut_metrics(self, iteration: int) -> None:
-        """Drop from ``metrics.json`` the iterations that are repeated, and a line that a killed run left unfinished.
+        """Drop from ``metrics.json`` the lines from an iteration on, and one that a killed run left unfinished.
 
         In place, because the training holds the file open already.
-
-        Args:
-            iteration: the first one that is repeated.
         """
         file, end = self.path / METRICS, 0
         if not file.is_file():
