@@ -61,7 +61,7 @@ def test_no_slivers() -> None:
 def test_image_and_label_change_in_the_same_pixels(corner: tuple[int, int]) -> None:
     canvas = drawing.Canvas((30, 40), haze=(0.5, 0.5, 0.5))
     mask = drawing.ellipse((9, 13), (0.5, 0.5), (0.5, 0.5))
-    canvas.paste((np.ones((9, 13, 3), np.float32), mask), *corner, label=7, distance=0.5)
+    canvas.paint((np.ones((9, 13, 3), np.float32), mask), 7, 0.5, *corner)
     np.testing.assert_array_equal(canvas.image == 0.75, np.repeat((canvas.label == 7)[:, :, None], 3, axis=2))
     assert (canvas.label == 7).sum() <= mask.sum()
     assert ((canvas.label == 7).any()) == (corner != (60, 0))

@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from icpc_d2.data.scenes.landscape import draw_landscape
-from icpc_d2.data.scenes.layout import place_objects
+from icpc_d2.data.scenes.landscape import draw_landscape, place_things
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +43,8 @@ def draw_scene(seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         255 where hardly anything of a hidden thing is left.
     """
     rng = np.random.default_rng(seed)
-    canvas, ground = draw_landscape(rng, (HEIGHT * OVERSAMPLING, WIDTH * OVERSAMPLING))
-    place_objects(rng, canvas, ground)
+    canvas, horizon, road_leads_away = draw_landscape(rng, (HEIGHT * OVERSAMPLING, WIDTH * OVERSAMPLING))
+    place_things(rng, canvas, horizon, road_leads_away)
     image = cv2.resize(canvas.image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     label = np.ascontiguousarray(canvas.label[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING])
     return _photograph(rng, image), _ignore_remainders(label)
@@ -84,7 +83,10 @@ def make_scenes(root: str) -> None:
         return
     logger.info("Drawing %d scenes into %s (once, some seconds).", sum(SPLITS.values()), target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(target.parent)
+    for leftover in target.parent.glob(f".{FOLDER}-*"):  # of runs that were killed while they drew
+        with suppress(FileNotFoundError):  # another process was faster
+            if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
+                shutil.rmtree(leftover, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=target.parent))
     try:
         _write_scenes(temporary)
@@ -95,14 +97,6 @@ def make_scenes(root: str) -> None:
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove the folders of runs that were killed while they drew: those that have not been touched for long."""
-    for leftover in folder.glob(f".{FOLDER}-*"):
-        with suppress(FileNotFoundError):  # another process was faster
-            if time.time() - leftover.stat().st_mtime > ABANDONED_AFTER:
-                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _write_scenes(folder: Path) -> None:

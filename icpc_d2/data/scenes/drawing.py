@@ -28,11 +28,8 @@ def noise(rng: Random, size: Size, cell_height: float, cell_width: float) -> np.
 
 def fractal(rng: Random, size: Size, cell: float, stretch: float = 1.0) -> np.ndarray:
     """Draw noise of three sizes, the largest with blobs `cell` high and `cell * stretch` wide; about -1..1."""
-    total = np.zeros(size, np.float32)
-    for octave in range(3):
-        cell_height = max(cell / 2**octave, 1.0)
-        total += noise(rng, size, cell_height, cell_height * stretch) * 0.6**octave
-    return total
+    cells = [max(cell / 2**octave, 1.0) for octave in range(3)]
+    return sum(noise(rng, size, cell, cell * stretch) * 0.6**octave for octave, cell in enumerate(cells))
 
 
 def textured(color: ColorLike, texture: np.ndarray, strength: float) -> np.ndarray:
@@ -86,12 +83,8 @@ class Canvas:
         self.label = np.zeros(size, np.uint8)
         self.haze = np.asarray(haze, np.float32)
 
-    def paint(self, image: np.ndarray, mask: np.ndarray, label: int, distance: float = 0.0) -> None:
-        """Paint the whole canvas where `mask` holds; `distance` 0..1 is how much haze lies in front of it."""
-        self.paste((image, mask), 0, 0, label, distance)
-
-    def paste(self, sprite: Sprite, x: int, y: int, label: int, distance: float = 0.0) -> None:
-        """Paint a sprite with its upper left corner at (x, y); what lies outside is cut off."""
+    def paint(self, sprite: Sprite, label: int, distance: float = 0.0, x: int = 0, y: int = 0) -> None:
+        """Paint a sprite with its upper left corner at (x, y), in haze of `distance` 0..1; what lies outside is cut."""
         image, mask = sprite
         height, width = self.label.shape
         top, left = max(y, 0), max(x, 0)
@@ -109,8 +102,7 @@ class Canvas:
         """Darken a soft ellipse around (x, y): a shadow on the ground. Labels stay."""
         top, left = max(round(y - height), 0), max(round(x - width), 0)
         region = self.image[top : max(round(y + height), 0), left : max(round(x + width), 0)]
-        if region.size:
-            rows = (np.arange(region.shape[0], dtype=np.float32) + top - y) / height
-            columns = (np.arange(region.shape[1], dtype=np.float32) + left - x) / width
-            falloff = (1 - rows[:, None] ** 2 - columns[None, :] ** 2).clip(0, 1)
-            region *= 1 - strength * falloff[:, :, None]
+        rows = (np.arange(region.shape[0], dtype=np.float32) + top - y) / height
+        columns = (np.arange(region.shape[1], dtype=np.float32) + left - x) / width
+        falloff = (1 - rows[:, None] ** 2 - columns[None, :] ** 2).clip(0, 1)
+        region *= 1 - strength * falloff[:, :, None]

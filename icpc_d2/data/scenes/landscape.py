@@ -1,10 +1,12 @@
-"""The ground of the generated scenes: sky, mountains, grass, water and road."""
+"""The landscapes of the generated scenes (sky, mountains, grass, water, road), and the places of the things in them."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from icpc_d2.data.scenes import sprites
 from icpc_d2.data.scenes.drawing import Canvas, Random, SceneClass, Size, fractal, gradient, noise, pick, textured
 
 # Palettes in percent. Of skies (zenith, horizon): fair, overcast, dusk, pale, stormy.
@@ -21,27 +23,27 @@ WATERS = [(16, 32, 46), (22, 40, 40), (32, 38, 42)]
 PAVINGS = [(36, 36, 38), (52, 52, 52), (24, 24, 27), (50, 41, 30)]
 
 
-@dataclass(frozen=True)
-class Ground:
-    """The parts of a landscape that decide where things stand and how large they are.
+class Thing(NamedTuple):
+    """A kind of thing in a scene."""
 
-    Attributes:
-        horizon: row of the horizon.
-        road: mask of the road, all False when there is none.
-        road_leads_away: the road runs along the line of sight, not across it.
-    """
-
-    horizon: int
-    road: np.ndarray
-    road_leads_away: bool
-
-    def depth_scale(self, y: float) -> float:
-        """Return the size of things that stand at row y, as a share of their size at the lower edge."""
-        return 0.4 + 0.6 * (y - self.horizon) / (self.road.shape[0] - self.horizon)
+    draw: Callable[..., tuple[np.ndarray, np.ndarray]]
+    ground: tuple[SceneClass, ...]  # on what it may stand
+    depth: tuple[float, float]  # range of its feet: 0 is the horizon, 1 the lower edge
+    count: tuple[int, int]  # the fewest in a scene, and one more than the most
+    height: tuple[float, float]  # range, in heights of the image as seen from its distance
 
 
-def draw_landscape(rng: Random, size: Size) -> tuple[Canvas, Ground]:
-    """Draw a landscape of the given size in pixels."""
+THINGS = {
+    SceneClass.BUILDING: Thing(sprites.building, (SceneClass.GRASS,), (0.0, 0.25), (1, 6), (0.5, 1.2)),
+    SceneClass.TREE: Thing(sprites.tree, (SceneClass.GRASS,), (0.02, 0.7), (0, 7), (0.45, 0.9)),
+    SceneClass.BOAT: Thing(sprites.boat, (SceneClass.WATER,), (0.08, 0.95), (2, 7), (0.32, 0.55)),
+    SceneClass.CAR: Thing(sprites.car, (SceneClass.ROAD,), (0.15, 1.0), (1, 5), (0.2, 0.27)),
+    SceneClass.PERSON: Thing(sprites.person, (SceneClass.GRASS, SceneClass.ROAD), (0.2, 1.05), (1, 5), (0.34, 0.46)),
+}
+
+
+def draw_landscape(rng: Random, size: Size) -> tuple[Canvas, int, bool]:
+    """Draw a landscape; return it, the row of its horizon, and whether a road would lead away from us, not across."""
     horizon = round(size[0] * rng.uniform(0.32, 0.52))
     zenith, haze = (pick(rng, [color]) for color in SKIES[rng.integers(len(SKIES))])
     canvas = Canvas(size, haze)
@@ -51,13 +53,37 @@ def draw_landscape(rng: Random, size: Size) -> tuple[Canvas, Ground]:
     _draw_grass(rng, canvas, horizon)
     has_road = rng.random() < 0.75
     leads_away = bool(rng.random() < 0.5)
-    water = road = np.zeros(size, bool)
+    water = np.zeros(size, bool)
     if not has_road or rng.random() < 0.45:
-        water = _water_mask(rng, size, horizon, far_side=has_road)
-        _draw_water(rng, canvas, horizon, water)
+        water = _draw_water(rng, canvas, horizon, far_side=has_road)
     if has_road:
-        road = _draw_road(rng, canvas, horizon, leads_away, water)
-    return canvas, Ground(horizon, road, leads_away)
+        _draw_road(rng, canvas, horizon, leads_away, water)
+    return canvas, horizon, leads_away
+
+
+def place_things(rng: Random, canvas: Canvas, horizon: int, road_leads_away: bool) -> None:
+    """Draw buildings, trees, boats, cars and people, as many as chance will have; far ones first, behind near ones."""
+    landscape = canvas.label.copy()  # before things stand on it
+    below_horizon = len(landscape) - horizon
+    feet: list[tuple[int, SceneClass]] = []  # (row, kind)
+    for kind, thing in THINGS.items():
+        if kind != SceneClass.BUILDING or rng.random() < 0.65:
+            for _ in range(rng.integers(*thing.count)):
+                feet.append((round(horizon + below_horizon * rng.uniform(*thing.depth)), kind))
+    for row, kind in sorted(feet):
+        thing = THINGS[kind]
+        columns = np.flatnonzero(np.isin(landscape[min(row, len(landscape) - 1)], thing.ground))
+        if len(columns) == 0:
+            continue  # it can stand nowhere
+        x = int(columns[rng.integers(len(columns))])
+        size = 0.4 + 0.6 * (row - horizon) / below_horizon  # share of that at the lower edge
+        scale = size * len(landscape)  # height of the image as seen from there, in pixels
+        more = {SceneClass.BUILDING: (scale,), SceneClass.CAR: (road_leads_away,)}.get(kind, ())
+        image, mask = thing.draw(rng, round(scale * rng.uniform(*thing.height)), *more)
+        height, width = mask.shape
+        if kind != SceneClass.BUILDING:
+            canvas.shade(x, row, 0.6 * width, 0.08 * height, rng.uniform(0.3, 0.6))
+        canvas.paint((image, mask), kind, distance=0.3 * (1 - size) ** 2, x=x - width // 2, y=row - height + 1)
 
 
 def _rows(size: Size) -> np.ndarray:
@@ -76,7 +102,7 @@ def _draw_sky(rng: Random, canvas: Canvas, zenith: np.ndarray, horizon: int) -> 
     cloud = np.float32(min(1.0, float(canvas.haze.mean()) + rng.uniform(-0.15, 0.25)))
     density = fractal(rng, size, height / 6, stretch=2.5) + rng.uniform(-0.8, 0.5)
     cover = (density * 1.2).clip(0, 0.9)[:, :, None]
-    canvas.paint(image * (1 - cover) + cloud * cover, np.ones(size, bool), SceneClass.SKY)
+    canvas.paint((image * (1 - cover) + cloud * cover, np.ones(size, bool)), SceneClass.SKY)
 
 
 def _draw_mountains(rng: Random, canvas: Canvas, horizon: int) -> None:
@@ -93,7 +119,7 @@ def _draw_mountains(rng: Random, canvas: Canvas, horizon: int) -> None:
         image = textured(rock, folds, 0.22)
         snow = mask & (rows + 6 * folds < snow_line) & (rows < ridge[None, :] + 0.4 * peak)
         image[snow] = 0.25 * image[snow] + 0.68
-        canvas.paint(image.clip(0, 1), mask, SceneClass.MOUNTAIN, distance=0.45 - 0.15 * number)
+        canvas.paint((image.clip(0, 1), mask), SceneClass.MOUNTAIN, distance=0.45 - 0.15 * number)
 
 
 def _outline(rng: Random, width: int) -> np.ndarray:
@@ -113,34 +139,30 @@ def _draw_grass(rng: Random, canvas: Canvas, horizon: int) -> None:
     image = textured(pick(rng, GRASSES), 0.7 * blades + 0.5 * patches, 0.3)
     far = (0.35 * (1 - depth))[:, :, None]
     mask = np.broadcast_to(_rows(size) >= horizon, size)
-    canvas.paint((image * (1 - far) + canvas.haze * far).clip(0, 1), mask, SceneClass.GRASS)
+    canvas.paint(((image * (1 - far) + canvas.haze * far).clip(0, 1), mask), SceneClass.GRASS)
 
 
-def _water_mask(rng: Random, size: Size, horizon: int, far_side: bool) -> np.ndarray:
-    """Draw the mask of a lake that begins at the horizon, or (unless `far_side`) of one that reaches the lower edge."""
-    height, width = size
+def _draw_water(rng: Random, canvas: Canvas, horizon: int, far_side: bool) -> np.ndarray:
+    """Draw a lake from the horizon on, or (unless `far_side`) perhaps at the lower edge, and return its mask."""
+    height, width = size = canvas.label.shape
     rows = np.arange(height)[:, None]
     wave = fractal(rng, (2, width), 4.0, stretch=width / 8)[0]
     depth = height - horizon
     from_horizon = far_side or rng.random() < 0.6
     near, far = (0.25, 0.4) if far_side else (0.4, 0.75) if from_horizon else (0.25, 0.55)
     shore = (horizon + depth * rng.uniform(near, far) + 0.07 * depth * wave)[None, :]
-    return (rows >= horizon) & (rows < shore) if from_horizon else rows >= shore
-
-
-def _draw_water(rng: Random, canvas: Canvas, horizon: int, mask: np.ndarray) -> None:
-    size = canvas.label.shape
-    mirror = canvas.image[np.clip(2 * horizon - np.arange(size[0]), 0, horizon)]
+    mask = (rows >= horizon) & (rows < shore) if from_horizon else rows >= shore
+    mirror = canvas.image[np.clip(2 * horizon - rows[:, 0], 0, horizon)]
     share = rng.uniform(0.35, 0.65)
     image = mirror * share + pick(rng, WATERS) * (1 - share)
     ripples = noise(rng, size, 3.0, 22.0) * (0.4 + 0.6 * _depth(size, horizon)) + 0.5 * noise(rng, size, 8.0, 60.0)
     image = image * (1 + 0.16 * ripples[:, :, None])
     image[ripples > 1.0] += 0.15
-    canvas.paint(image.clip(0, 1), mask, SceneClass.WATER)
+    canvas.paint((image.clip(0, 1), mask), SceneClass.WATER)
+    return mask
 
 
-def _draw_road(rng: Random, canvas: Canvas, horizon: int, leads_away: bool, water: np.ndarray) -> np.ndarray:
-    """Draw a road and return its mask."""
+def _draw_road(rng: Random, canvas: Canvas, horizon: int, leads_away: bool, water: np.ndarray) -> None:
     height, width = size = canvas.label.shape
     rows, columns = _rows(size), np.arange(width, dtype=np.float32)[None, :]
     if leads_away:
@@ -159,7 +181,6 @@ def _draw_road(rng: Random, canvas: Canvas, horizon: int, leads_away: bool, wate
         across = (rows - middle) / half
         dashes = np.broadcast_to(np.sin(columns * 2 * np.pi / (0.22 * width)) > 0, size)
         mask = np.abs(across) < 1
-    mask = mask & ~water
     grain = 0.5 * noise(rng, size, 1.5, 1.5) + 0.6 * fractal(rng, size, height / 8, stretch=2.0)
     image = textured(pick(rng, PAVINGS), grain, 0.13)
     marking = rng.random()
@@ -167,5 +188,4 @@ def _draw_road(rng: Random, canvas: Canvas, horizon: int, leads_away: bool, wate
         paint = np.float32([0.88, 0.87, 0.82]) if marking < 0.5 else np.float32([0.85, 0.70, 0.25])
         image[(np.abs(across) < 0.05) & dashes] = paint
         image[np.abs(np.abs(across) - 0.9) < 0.035] = paint * 0.95
-    canvas.paint(image.clip(0, 1), mask, SceneClass.ROAD, distance=0.08)
-    return mask
+    canvas.paint((image.clip(0, 1), mask & ~water), SceneClass.ROAD, distance=0.08)

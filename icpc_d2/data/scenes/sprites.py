@@ -29,7 +29,18 @@ def tree(rng: Random, height: int) -> Sprite:
     height = max(height, 12)
     conifer = rng.random() < 0.35
     size = height, max(8, round(height * (rng.uniform(0.4, 0.55) if conifer else rng.uniform(0.6, 0.95))))
-    crown = _conifer_crown(rng, size) if conifer else _round_crown(rng, size)
+    if conifer:
+        crown = np.zeros(size, bool)
+        steps = int(rng.integers(3, 6))
+        for step in range(steps):
+            top, bottom = 0.75 * step / steps, 0.9 * (step + 1) / steps + 0.02
+            reach = 0.18 + 0.30 * (step + 1) / steps
+            crown |= polygon(size, [(0.5, top), (0.5 + reach, bottom), (0.5 - reach, bottom)])
+    else:
+        crown = ellipse(size, (0.5, 0.38), (0.34, 0.32))
+        for angle in np.arange(7) * (2 * np.pi / 7) + rng.uniform(0, 1):
+            center = (0.5 + 0.26 * np.cos(angle), 0.38 + 0.22 * np.sin(angle))
+            crown |= ellipse(size, center, rng.uniform(0.13, 0.22, 2))
     leaves = fractal(rng, size, max(height / 9, 3.0)) + 0.5 * noise(rng, size, 2.0, 2.0)
     image = textured(pick(rng, FOLIAGE), leaves, 0.45) * gradient(1.25, 0.7, size)
     half = rng.uniform(0.035, 0.06)
@@ -37,24 +48,6 @@ def tree(rng: Random, height: int) -> Sprite:
     bark = textured(pick(rng, BARK), noise(rng, size, 8.0, 2.0), 0.3)
     image = np.where((trunk & ~crown)[:, :, None], bark, image)
     return image.clip(0, 1), trunk | crown
-
-
-def _round_crown(rng: Random, size: tuple[int, int]) -> np.ndarray:
-    crown = ellipse(size, (0.5, 0.38), (0.34, 0.32))
-    for angle in np.arange(7) * (2 * np.pi / 7) + rng.uniform(0, 1):
-        center = (0.5 + 0.26 * np.cos(angle), 0.38 + 0.22 * np.sin(angle))
-        crown |= ellipse(size, center, rng.uniform(0.13, 0.22, 2))
-    return crown
-
-
-def _conifer_crown(rng: Random, size: tuple[int, int]) -> np.ndarray:
-    crown = np.zeros(size, bool)
-    steps = int(rng.integers(3, 6))
-    for step in range(steps):
-        top, bottom = 0.75 * step / steps, 0.9 * (step + 1) / steps + 0.02
-        reach = 0.18 + 0.30 * (step + 1) / steps
-        crown |= polygon(size, [(0.5, top), (0.5 + reach, bottom), (0.5 - reach, bottom)])
-    return crown
 
 
 def building(rng: Random, height: int, scale: float) -> Sprite:
