@@ -6,7 +6,7 @@ dropout, and the contrastive loss unless it is gathered.
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -57,7 +57,10 @@ class TrainStep(SimpleTrainer):
         self.batches: list[list[dict[str, Any]]] = []
         self.device = next(model.parameters()).device
         self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
+        self._autocast = torch.autocast(self.device.type, precision, enabled=precision is not None)
         self._inner = model.module if isinstance(model, DistributedDataParallel) else model
+        loss = getattr(getattr(self._inner, "alignment_loss", None), "contrastive_loss", None)
+        self._gathered_loss = loss if isinstance(loss, GatheredContrastiveLoss) else None
 
     def run_step(self) -> None:
         """Run forward and backward passes over the next `accumulate` batches of the loader, then the optimizer."""
@@ -105,12 +108,6 @@ class TrainStep(SimpleTrainer):
         if self.grad_scaler.is_enabled() and state_dict.get("grad_scaler"):
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 
-    @property
-    def _gathered_loss(self) -> GatheredContrastiveLoss | None:
-        """The contrastive loss that draws from the whole batch, if the model has one."""
-        loss = getattr(getattr(self._inner, "alignment_loss", None), "contrastive_loss", None)
-        return loss if isinstance(loss, GatheredContrastiveLoss) else None
-
     def _backward_of_gathered(self, weights: Tensor) -> dict[str, Tensor]:
         """Add the gradients where the contrastive loss of each forward pass needs the points of all others.
 
@@ -120,7 +117,7 @@ class TrainStep(SimpleTrainer):
         candidates = []
         with buffers_kept(self._inner):
             for seed, batch in zip(seeds, self.batches, strict=True):
-                with self._random(seed), self._autocast():
+                with self._random(seed), self._autocast:
                     candidates.append(self._candidates(batch))
         losses = []
         for index, seed in enumerate(seeds):
@@ -138,20 +135,16 @@ class TrainStep(SimpleTrainer):
         return [loss.candidates(scores[level], labels, seeds) for level in model.alignment_loss.levels]
 
     def _backward(self, index: int, pixel_weight: Tensor, others: Sequence[list[Candidates]] = ()) -> dict[str, Tensor]:
-        """Add the gradient of one batch; processes exchange theirs at the last one. `others`: of other batches."""
+        """Add the gradient of one batch, given the `others`' candidates; processes exchange theirs at the last one."""
         batch, gathered = self.batches[index], self._gathered_loss
         joined = nullcontext() if gathered is None else gathered.joined_with(_seeds(batch), others)
-        is_last = index + 1 == self.accumulate
-        wait = isinstance(self.model, DistributedDataParallel) and not is_last
+        wait = isinstance(self.model, DistributedDataParallel) and index + 1 < self.accumulate
         with self.model.no_sync() if wait else nullcontext():
-            with self._autocast(), joined:
+            with self._autocast, joined:
                 losses = self.model(batch)
             losses = {name: loss * pixel_weight if name in PIXEL_MEANS else loss for name, loss in losses.items()}
             self.grad_scaler.scale(sum(losses.values()) / self.accumulate).backward()
         return {name: loss.detach() for name, loss in losses.items()}
-
-    def _autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, self.precision, enabled=self.precision is not None)
 
     @contextmanager
     def _random(self, seed: int) -> Iterator[None]:

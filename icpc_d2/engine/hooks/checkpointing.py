@@ -23,18 +23,12 @@ class Checkpoints(HookBase):
     will be: a training that fails there continues from the last periodic checkpoint.
 
     It acts right after the hooks that change what is saved, and before evaluation.
-
-    Attributes:
-        checkpointer: of the training; saves in the main process alone.
-        model: as the training calls it.
-        period: iterations.
-        kept: how many of the newest are kept; 0: all.
     """
 
-    checkpointer: ICPCCheckpointer
-    model: nn.Module
-    period: int
-    kept: int
+    checkpointer: ICPCCheckpointer  # of the training; saves in the main process alone
+    model: nn.Module  # as the training calls it
+    period: int  # iterations
+    kept: int  # how many of the newest are kept; 0: all
 
     def before_train(self) -> None:
         """Take the folder, so that no other training writes to it, and clear what a killed run has left."""

@@ -43,15 +43,10 @@ class BestCheckpointer(hooks.BestCheckpointer):
 
 @dataclass(eq=False)
 class CaughtUpEvaluation(HookBase):
-    """Runs, on resume, the evaluation that was due after the last checkpoint.
+    """Runs, on resume, the evaluation that was due after the last checkpoint."""
 
-    Attributes:
-        period: iterations between evaluations; 0: none but the last.
-        evaluation: the hooks that evaluate after a step.
-    """
-
-    period: int
-    evaluation: Sequence[HookBase]
+    period: int  # iterations between evaluations; 0: none but the last
+    evaluation: Sequence[HookBase]  # evaluate after a step
 
     def before_train(self) -> None:
         """Evaluate what a run that ended in between may have left out; if it did not, the result is the same again."""

@@ -27,14 +27,10 @@ PERIOD = 20
 
 @dataclass(eq=False)
 class ModelSummary(HookBase):
-    """Logs the parameter groups, and the cost of a training image, when training starts.
-
-    Attributes:
-        model: not wrapped for several processes.
-    """
+    """Logs the parameter groups, and the cost of a training image, when training starts."""
 
     cfg: CfgNode
-    model: nn.Module
+    model: nn.Module  # not wrapped for several processes
     optimizer: torch.optim.Optimizer
 
     def before_train(self) -> None:
@@ -101,16 +97,11 @@ class GradientNorm(HookBase):
 
 @dataclass(eq=False)
 class Records(HookBase):
-    """Records learning rates, images per second, peak memory, and the mean of lambda (Eq. 4).
+    """Records learning rates, images per second, peak memory, and the mean of lambda (Eq. 4)."""
 
-    Attributes:
-        model: not wrapped for several processes.
-        batch_size: images of an iteration, of all processes.
-    """
-
-    model: nn.Module
+    model: nn.Module  # not wrapped for several processes
     optimizer: torch.optim.Optimizer
-    batch_size: int
+    batch_size: int  # images of an iteration, of all processes
 
     def after_step(self) -> None:
         """Store the scalars of this iteration."""

@@ -25,16 +25,11 @@ class Stopped(SystemExit):
 
 
 class StopOnSignal(HookBase):
-    """Notes SIGTERM and SIGINT during a training, for :class:`Batches` to end it; a second SIGINT ends it at once.
-
-    Attributes:
-        received: number of the signal; 0: none.
-        is_agreed: all processes end because of a signal that one of them has received.
-    """
+    """Notes SIGTERM and SIGINT during a training, for :class:`Batches` to end it; a second SIGINT ends it at once."""
 
     def __init__(self) -> None:
-        self.received = 0
-        self.is_agreed = False
+        self.received = 0  # number of the signal; 0: none
+        self.is_agreed = False  # all processes end because of a signal that one of them has received
         self._process = os.getpid()
         self._previous: dict[int, Any] = {}
 

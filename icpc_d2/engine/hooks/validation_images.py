@@ -20,14 +20,12 @@ NUM_IMAGES = 4
 class ValidationImages(HookBase):
     """Draws image | label | prediction | A of a few samples, always the same ones, at each evaluation.
 
-    Attributes:
-        model: not wrapped for several processes; models that compare no text with images are drawn without A.
-        dataset: a registered validation set; the samples are spread evenly over it.
+    Models that compare no text with images are drawn without A.
     """
 
     cfg: CfgNode
-    model: nn.Module
-    dataset: str
+    model: nn.Module  # not wrapped for several processes
+    dataset: str  # a registered validation set, over which the samples are spread evenly
     _samples = ()
 
     def before_train(self) -> None:

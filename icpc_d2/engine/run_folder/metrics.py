@@ -32,7 +32,6 @@ def metric_curve(folder: Path, metric: str) -> Curve:
     """Read a metric over the iterations; of what a resumed run has evaluated twice, the later value.
 
     Args:
-        folder: of the run, with ``metrics.json``.
         metric: as in ``results.json``: "mIoU", "IoU-sky"; with several data sets "camvid_sem_seg_val/mIoU".
 
     Raises:
@@ -76,7 +75,6 @@ def find_runs(folder: Path) -> list[Path]:
     """
     runs = [folder] if (folder / "metrics.json").is_file() else sorted(p.parent for p in folder.glob("*/metrics.json"))
     if not runs:
-        raise FileNotFoundError(
-            f"{folder}: there is no metrics.json in it, nor in its folders. Is it a run's OUTPUT_DIR?"
-        )
+        wrong = "there is no metrics.json in it, nor in its folders. Is it a run's OUTPUT_DIR?"
+        raise FileNotFoundError(f"{folder}: {wrong}")
     return runs
