@@ -41,8 +41,7 @@ class RandomScale(T.Augmentation):
     def get_transform(self, image: np.ndarray) -> Transform:
         """Draw r and return the resize."""
         h, w = image.shape[:2]
-        r = self._rand_range(*self.scale_range)
-        scale = r * min(self.short_side / min(h, w), self.max_long_side / max(h, w))
+        scale = self._rand_range(*self.scale_range) * min(self.short_side / min(h, w), self.max_long_side / max(h, w))
         return ResizeTransform(h, w, max(1, round(h * scale)), max(1, round(w * scale)))
 
 
@@ -108,48 +107,3 @@ class PadTransform(Transform):
         padded[...] = value
         padded[:h, :w] = array
         return padded
-
-
-def training_augmentations(
-    *,
-    scale_range: Sequence[float],
-    short_side: int,
-    max_long_side: int,
-    crop_size: Sequence[int] | None,
-    max_class_area: float,
-    flip: str,
-    color_distortion: bool,
-    image_format: str,
-    pad_pixel: Sequence[float],
-    ignore_label: int,
-) -> list[T.Augmentation | Transform]:
-    """Build the paper's recipe, in the order in which mmsegmentation applies it.
-
-    Args:
-        scale_range, short_side, max_long_side: see :class:`RandomScale`.
-        crop_size: (height, width) of the crop, to which smaller images are padded; None: neither crop nor padding.
-        max_class_area: see :class:`RandomCrop`.
-        flip: "horizontal", "vertical" or "none".
-        color_distortion: brightness, contrast, saturation and hue at random.
-        image_format: "RGB" or "BGR", for the distortion.
-        pad_pixel: colour of the padding; the mean pixel, which normalization turns into zero.
-        ignore_label: label of the padding.
-    """
-    augmentations: list[T.Augmentation | Transform] = [RandomScale(scale_range, short_side, max_long_side)]
-    if crop_size is not None:
-        augmentations.append(RandomCrop(crop_size, max_class_area, ignore_label))
-    if flip != "none":
-        augmentations.append(T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
-    if color_distortion:
-        # Imported here: with it come a whole other model and its registrations.
-        from detectron2.projects.point_rend import ColorAugSSDTransform
-
-        augmentations.append(ColorAugSSDTransform(image_format))
-    if crop_size is not None:
-        augmentations.append(PadTransform(crop_size, pad_pixel, ignore_label))
-    return augmentations
-
-
-def evaluation_augmentations(*, short_side: int, max_long_side: int) -> list[T.Augmentation]:
-    """Build the resize to a short side, bounded by the long one; nothing when `short_side` is 0."""
-    return [T.ResizeShortestEdge(short_side, max_long_side)] if short_side else []

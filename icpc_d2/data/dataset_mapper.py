@@ -11,7 +11,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import Transform
 
-from icpc_d2.data.augmentation import evaluation_augmentations, training_augmentations
+from icpc_d2.data.augmentation import PadTransform, RandomCrop, RandomScale
 from icpc_d2.data.reading import BadFileError, read_image, read_label
 
 logger = logging.getLogger(__name__)
@@ -52,25 +52,12 @@ class SemSegDatasetMapper:
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by the config and by the metadata of its training sets."""
         args: dict[str, Any] = {"is_train": is_train, "image_format": cfg.INPUT.FORMAT}
-        if not is_train:
-            # Multi-scale testing resizes from the image as it is.
-            short_side = 0 if cfg.TEST.AUG.ENABLED else cfg.INPUT.MIN_SIZE_TEST
-            augmentations = evaluation_augmentations(short_side=short_side, max_long_side=cfg.INPUT.MAX_SIZE_TEST)
-            return args | {"augmentations": augmentations}
-        args |= _label_arguments(cfg.DATASETS.TRAIN)
-        augmentations = training_augmentations(
-            scale_range=cfg.INPUT.SCALE_RANGE,
-            short_side=cfg.INPUT.MIN_SIZE_TRAIN[0],
-            max_long_side=cfg.INPUT.MAX_SIZE_TRAIN,
-            crop_size=cfg.INPUT.CROP.SIZE if cfg.INPUT.CROP.ENABLED else None,
-            max_class_area=cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA,
-            flip=cfg.INPUT.RANDOM_FLIP,
-            color_distortion=cfg.INPUT.COLOR_AUG_SSD,
-            image_format=cfg.INPUT.FORMAT,
-            pad_pixel=cfg.MODEL.PIXEL_MEAN,
-            ignore_label=args["ignore_label"],
-        )
-        return args | {"augmentations": augmentations}
+        if is_train:
+            args |= _label_arguments(cfg.DATASETS.TRAIN)
+            return args | {"augmentations": training_augmentations(cfg, args["ignore_label"])}
+        resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        # Multi-scale testing resizes from the image as it is.
+        return args | {"augmentations": [] if cfg.TEST.AUG.ENABLED else [resize]}
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
         """
@@ -112,6 +99,29 @@ class SemSegDatasetMapper:
         # Small types are augmented faster; until here, ids that do not fit into them must be seen as they are.
         fits = self.num_classes and max(self.num_classes - 1, self.ignore_label) <= 255
         return label.astype(np.uint8 if fits else np.int32)
+
+
+def training_augmentations(cfg: CfgNode, ignore_label: int) -> list[T.Augmentation | Transform]:
+    """Build the paper's recipe, in the order in which mmsegmentation applies it; padded labels are `ignore_label`."""
+    keys = cfg.INPUT
+    augmentations: list[T.Augmentation | Transform] = [
+        RandomScale(keys.SCALE_RANGE, keys.MIN_SIZE_TRAIN[0], keys.MAX_SIZE_TRAIN)
+    ]
+    if keys.CROP.ENABLED:
+        augmentations.append(RandomCrop(keys.CROP.SIZE, keys.CROP.SINGLE_CATEGORY_MAX_AREA, ignore_label))
+    if keys.RANDOM_FLIP != "none":
+        augmentations.append(
+            T.RandomFlip(horizontal=keys.RANDOM_FLIP == "horizontal", vertical=keys.RANDOM_FLIP == "vertical")
+        )
+    if keys.COLOR_AUG_SSD:
+        # Imported here: with it come a whole other model and its registrations.
+        from detectron2.projects.point_rend import ColorAugSSDTransform
+
+        augmentations.append(ColorAugSSDTransform(keys.FORMAT))
+    if keys.CROP.ENABLED:
+        # The mean pixel becomes zero when it is normalized.
+        augmentations.append(PadTransform(keys.CROP.SIZE, cfg.MODEL.PIXEL_MEAN, ignore_label))
+    return augmentations
 
 
 def _label_arguments(dataset_names: Sequence[str]) -> dict[str, Any]:

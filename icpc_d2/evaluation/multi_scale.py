@@ -8,7 +8,6 @@ import torch
 from detectron2.data import transforms as T
 from torch import Tensor, nn
 
-from icpc_d2.data.augmentation import evaluation_augmentations
 from icpc_d2.modeling.predictions import LazyProbabilities, View
 from icpc_d2.modeling.segmentor import Segmentor
 
@@ -37,9 +36,7 @@ class MultiScale(nn.Module):
         self.model = model
         self._mirror = mirror
         sides = [(max(1, round(scale * short_side)), max(1, round(scale * max_long_side))) for scale in scales]
-        self._resizes = [
-            T.AugmentationList(evaluation_augmentations(short_side=short, max_long_side=long)) for short, long in sides
-        ]
+        self._resizes = [T.ResizeShortestEdge(short, long) for short, long in sides]
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """Return {"sem_seg": (K, height, width) probabilities} for each image; inputs as the model takes them."""

@@ -4,17 +4,14 @@ import random
 
 import numpy as np
 import pytest
+from detectron2.config import CfgNode, get_cfg
 from detectron2.data import transforms as T
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icpc_d2.data.augmentation import (
-    PadTransform,
-    RandomScale,
-    ResizeTransform,
-    evaluation_augmentations,
-    training_augmentations,
-)
+from icpc_d2.config import add_icpc_config
+from icpc_d2.data.augmentation import PadTransform, RandomScale, ResizeTransform
+from icpc_d2.data.dataset_mapper import SemSegDatasetMapper, training_augmentations
 
 IGNORE = 255
 PAD_PIXEL = (122.77, 116.75, 104.09)
@@ -25,19 +22,15 @@ sizes = st.tuples(st.integers(45, 150), st.integers(45, 150))
 
 
 def recipe(**changes: object) -> T.AugmentationList:
-    arguments = {
-        "scale_range": (0.5, 2.0),
-        "short_side": 64,
-        "max_long_side": 256,
-        "crop_size": (64, 96),
-        "max_class_area": 0.75,
-        "flip": "horizontal",
-        "color_distortion": False,
-        "image_format": "RGB",
-        "pad_pixel": PAD_PIXEL,
-        "ignore_label": IGNORE,
-    }
-    return T.AugmentationList(training_augmentations(**{**arguments, **changes}))
+    """The paper's recipe at an eighth of its size, but for changes such as ``CROP_SIZE=[32, 32]``."""
+    cfg = get_cfg()
+    add_icpc_config(cfg)
+    values = {"FORMAT": "RGB", "MIN_SIZE_TRAIN": (64,), "MAX_SIZE_TRAIN": 256, "COLOR_AUG_SSD": False}
+    values |= {"CROP.ENABLED": True, "CROP.SIZE": [64, 96]}
+    values |= {name.replace("CROP_", "CROP."): value for name, value in changes.items()}
+    cfg.INPUT.merge_from_list([part for item in values.items() for part in item])
+    cfg.MODEL.PIXEL_MEAN = PAD_PIXEL
+    return T.AugmentationList(training_augmentations(cfg, IGNORE))
 
 
 def blobs(height: int, width: int, seed: int, dtype: type = np.int32) -> np.ndarray:
@@ -116,7 +109,7 @@ def test_resized_labels_keep_type_and_ids(dtype: type) -> None:
 def test_seed_determines_everything() -> None:
     label = blobs(100, 130, 0)
     image = np.random.default_rng(0).integers(0, 256, (100, 130, 3), dtype=np.uint8)
-    first, second, other = (run(recipe(color_distortion=True), image, label, seed) for seed in (5, 5, 6))
+    first, second, other = (run(recipe(COLOR_AUG_SSD=True), image, label, seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(first.sem_seg, second.sem_seg)
     assert (first.image != other.image).any()
@@ -127,7 +120,7 @@ def test_color_distortion_changes_colours_alone() -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 130, 3), dtype=np.uint8)
     changed = 0
     for seed in range(8):
-        plain, distorted = (run(recipe(color_distortion=on), image, label, seed) for on in (False, True))
+        plain, distorted = (run(recipe(COLOR_AUG_SSD=on), image, label, seed) for on in (False, True))
         np.testing.assert_array_equal(plain.sem_seg, distorted.sem_seg)
         padding = plain.sem_seg == IGNORE
         np.testing.assert_array_equal(plain.image[padding], distorted.image[padding])
@@ -136,7 +129,9 @@ def test_color_distortion_changes_colours_alone() -> None:
 
 
 def crops(label: np.ndarray, max_class_area: float) -> list[np.ndarray]:
-    augmentations = recipe(scale_range=(1, 1), max_class_area=max_class_area, crop_size=(32, 32), flip="none")
+    augmentations = recipe(
+        SCALE_RANGE=[1.0, 1.0], CROP_SINGLE_CATEGORY_MAX_AREA=max_class_area, CROP_SIZE=[32, 32], RANDOM_FLIP="none"
+    )
     image = np.zeros((*label.shape, 3), np.uint8)
     return [run(augmentations, image, label, seed).sem_seg for seed in range(40)]
 
@@ -176,12 +171,14 @@ def test_padding_keeps_what_is_larger() -> None:
 
 
 def test_no_crop_means_no_padding() -> None:
-    out = run(recipe(crop_size=None, scale_range=(1, 1)), np.zeros((32, 40, 3), np.uint8), blobs(32, 40, 0), 0)
+    out = run(recipe(CROP_ENABLED=False, SCALE_RANGE=[1.0, 1.0]), np.zeros((32, 40, 3), np.uint8), blobs(32, 40, 0), 0)
     assert out.image.shape == (64, 80, 3)
 
 
-def test_evaluation_resizes_the_short_side() -> None:
-    augmentations = T.AugmentationList(evaluation_augmentations(short_side=64, max_long_side=100))
+def test_evaluation_resizes_the_short_side_or_leaves_it_to_multi_scale_testing(cfg: CfgNode) -> None:
+    cfg.INPUT.MAX_SIZE_TEST = 100
+    augmentations = T.AugmentationList(SemSegDatasetMapper.from_config(cfg, False)["augmentations"])
     assert run(augmentations, np.zeros((30, 36, 3), np.uint8), None, 0).image.shape == (64, 77, 3)
     assert run(augmentations, np.zeros((30, 60, 3), np.uint8), None, 0).image.shape == (50, 100, 3)
-    assert evaluation_augmentations(short_side=0, max_long_side=256) == []
+    cfg.TEST.AUG.ENABLED = True
+    assert SemSegDatasetMapper.from_config(cfg, False)["augmentations"] == []

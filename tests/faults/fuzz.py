@@ -21,14 +21,15 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from icpc_d2.checkpoint import ICPCCheckpointer
+from icpc_d2.config import add_icpc_config
 from icpc_d2.config.load import ConfigError, leaves, load_config
 from icpc_d2.data import BadFileError, SemSegDatasetMapper
-from icpc_d2.data.augmentation import training_augmentations
+from icpc_d2.data.dataset_mapper import training_augmentations
 from tests.faults.strategies import checkpoints, configs, default_config, make_model, pictures
 
 NUM_CLASSES = 4
@@ -38,18 +39,12 @@ PARTS = ("mapper", "checkpoint", "config")
 @cache
 def make_mapper() -> SemSegDatasetMapper:
     """One that augments as the paper does, to crops of 16 x 16."""
-    augmentations = training_augmentations(
-        scale_range=[0.5, 2.0],
-        short_side=16,
-        max_long_side=64,
-        crop_size=[16, 16],
-        max_class_area=0.75,
-        flip="horizontal",
-        color_distortion=True,
-        image_format="RGB",
-        pad_pixel=[122.77, 116.75, 104.09],
-        ignore_label=255,
-    )
+    cfg = get_cfg()
+    add_icpc_config(cfg)
+    keys = cfg.INPUT
+    keys.FORMAT, keys.MIN_SIZE_TRAIN, keys.MAX_SIZE_TRAIN = "RGB", (16,), 64
+    keys.CROP.ENABLED, keys.CROP.SIZE = True, [16, 16]
+    augmentations = training_augmentations(cfg, ignore_label=255)
     return SemSegDatasetMapper(True, augmentations=augmentations, image_format="RGB", num_classes=NUM_CLASSES)
 
 
