@@ -11,86 +11,73 @@ from icpc_d2.data.registration import SemSegDataset, register_dataset
 from icpc_d2.data.scenes.dataset import FOLDER as SCENES
 from icpc_d2.data.scenes.dataset import make_scenes
 
-PREPARE = "icpc prepare "
 ADE20K_SPLITS = {"train": "training", "val": "validation"}
 
 DATASETS = (
     SemSegDataset(
-        name="ade20k_sem_seg_{}",
-        classes="ade20k_150",
-        folder="ADEChallengeData2016",
-        images="images/{}",
-        splits=ADE20K_SPLITS,
-        prepare=PREPARE + "ade20k",
+        "ade20k_sem_seg_{}", "ade20k_150", "ADEChallengeData2016", "images/{}", splits=ADE20K_SPLITS, prepare="ade20k"
     ),
     SemSegDataset(
-        name="ade20k_full_sem_seg_{}",
-        classes="ade20k_full_847",
-        folder="ADE20K_2021_17_01",
+        "ade20k_full_sem_seg_{}",
+        "ade20k_full_847",
+        "ADE20K_2021_17_01",
         splits=ADE20K_SPLITS,
         label_ext="tif",
         ignore_label=ignore_label_of(847),
-        prepare=PREPARE + "ade20k_full",
+        prepare="ade20k_full",
     ),
     SemSegDataset(
-        name="coco_2017_{}_stuff_10k_sem_seg",
-        classes="coco_stuff_171",
-        folder="coco/coco_stuff_10k",
+        "coco_2017_{}_stuff_10k_sem_seg",
+        "coco_stuff_171",
+        "coco/coco_stuff_10k",
         splits={"train": "train", "test": "test"},
-        prepare=PREPARE + "coco_stuff_10k",
+        prepare="coco_stuff_10k",
     ),
     SemSegDataset(
-        name="coco_2017_{}_stuff_sem_seg",
-        classes="coco_stuff_171",
-        folder="cocostuff164k",
-        images="images/{}",
+        "coco_2017_{}_stuff_sem_seg",
+        "coco_stuff_171",
+        "cocostuff164k",
+        "images/{}",
         splits={"train": "train2017", "val": "val2017"},
-        prepare=PREPARE + "coco_stuff_164k",
+        prepare="coco_stuff_164k",
     ),
     *(
         SemSegDataset(
-            name=f"{name}_{count}_sem_seg_{{}}",
-            classes=f"{name}_{count}",
-            folder=f"VOCdevkit/{year}",
+            f"{name}_{count}_sem_seg_{{}}",
+            f"{name}_{count}",
+            f"VOCdevkit/{year}",
             labels=f"annotations_{count}_detectron2/{{}}",
-            prepare=PREPARE + tool,
+            prepare=tool,
         )
-        for name, count, year, tool in (
-            ("voc_2012", 21, "VOC2012", "voc"),
-            ("voc_2012", 20, "VOC2012", "voc"),
-            ("pascal_context", 59, "VOC2010", "pascal_context"),
-            ("pascal_context", 60, "VOC2010", "pascal_context"),
+        for name, counts, year, tool in (
+            ("voc_2012", (21, 20), "VOC2012", "voc"),
+            ("pascal_context", (59, 60), "VOC2010", "pascal_context"),
         )
+        for count in counts
     ),
     # Detectron2's own cityscapes_fine_sem_seg_* need the package cityscapesscripts for files and evaluation.
-    SemSegDataset(
-        name="cityscapes_sem_seg_{}",
-        classes="cityscapes_19",
-        folder="cityscapes",
-        image_ext="png",
-        prepare=PREPARE + "cityscapes",
-    ),
+    SemSegDataset("cityscapes_sem_seg_{}", "cityscapes_19", "cityscapes", image_ext="png", prepare="cityscapes"),
     *(
         SemSegDataset(
-            name=f"isaid{kind}_sem_seg_{{}}",
-            classes="isaid_16",
-            folder="iSAID",
-            images=f"images{kind}_detectron2/{{}}",
-            labels=f"annotations{kind}_detectron2/{{}}",
+            f"isaid{kind}_sem_seg_{{}}",
+            "isaid_16",
+            "iSAID",
+            f"images{kind}_detectron2/{{}}",
+            f"annotations{kind}_detectron2/{{}}",
             image_ext="png",
-            prepare=PREPARE + f"isaid{tiles}",
+            prepare=f"isaid{tiles}",
         )
         for kind, tiles in (("", ""), ("_tiles", " --tile 896"))
     ),
     SemSegDataset(
-        name="camvid_sem_seg_{}",
-        classes="camvid_11",
-        folder="camvid_detectron2",
-        images="images/{}",
-        labels="annotations/{}",
+        "camvid_sem_seg_{}",
+        "camvid_11",
+        "camvid_detectron2",
+        "images/{}",
+        "annotations/{}",
         splits={"train": "train", "val": "val", "test": "test"},
         image_ext="png",
-        prepare=PREPARE + "camvid",
+        prepare="camvid",
     ),
     SemSegDataset("scenes_sem_seg_{}", "scenes_10", SCENES, "images/{}", "annotations/{}", generate=make_scenes),
 )

@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing import Value
 from typing import Any
 
@@ -57,9 +58,8 @@ class NumberedSampler(Sampler):
         self.start = start
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        for count, index in enumerate(self._sampler):
-            if count >= self.start:
-                yield index, self._rank + count * self._world_size
+        for count, index in islice(enumerate(self._sampler), self.start, None):
+            yield index, self._rank + count * self._world_size
 
 
 class TrainingSamples(Dataset):
@@ -112,8 +112,7 @@ class TrainingSamples(Dataset):
     def _count(self, error: BadFileError) -> None:
         with self._num_skipped.get_lock():
             self._num_skipped.value += 1
-            count = self._num_skipped.value
-        logger.warning("INPUT.ON_BAD_FILE: skipped, the %d. time: %s", count, error)
+            logger.warning("INPUT.ON_BAD_FILE: skipped, the %d. time: %s", self._num_skipped.value, error)
 
 
 def build_train_loader(

@@ -26,7 +26,7 @@ class SemSegDataset:
         splits: registered split -> folder.
         image_ext, label_ext: endings of the images and of the label maps.
         ignore_label: label value that is neither trained nor evaluated.
-        prepare: command that makes these folders, for the message when they are missing.
+        prepare: what `icpc prepare` is called with to make these folders.
         generate: function of the root that makes the data on first use, for sets that are drawn instead of downloaded.
     """
 
@@ -49,7 +49,7 @@ class SemSegDataset:
 
     def missing(self, folder: str) -> str:
         """Return what to do about a folder that is not there."""
-        advice = f"Run `{self.prepare}`" if self.prepare else "Make it"
+        advice = f"Run `icpc prepare {self.prepare}`" if self.prepare else "Make it"
         where = "set DETECTRON2_DATASETS to the folder that holds your data sets."
         return f"{self.name.format('*')}: no folder {folder}. {advice}, or {where}"
 
@@ -57,17 +57,17 @@ class SemSegDataset:
 def register_dataset(dataset: SemSegDataset, root: str) -> None:
     """Register the splits of one data set.
 
-    A name that is taken (by Detectron2 itself, another project, or an earlier call) is not registered again: if its
-    classes are ours it only gets ``prompt_classes``, else a warning says that it was left alone.
+    A name that is taken (by Detectron2 itself, another project, or an earlier call) only gets ``prompt_classes`` if its
+    classes are ours, else a warning says that it was left alone.
     """
     classes = read_class_list(dataset.classes)
     for split in dataset.splits:
         name = dataset.name.format(split)
         if name in DatasetCatalog.list():
             _add_prompt_names(name, dataset, classes)
-            continue
-        DatasetCatalog.register(name, partial(load_dataset, dataset, root, split))
-        set_metadata(name, classes, *dataset.folders(root, split), dataset.ignore_label)
+        else:
+            DatasetCatalog.register(name, partial(load_dataset, dataset, root, split))
+            set_metadata(name, classes, *dataset.folders(root, split), dataset.ignore_label)
 
 
 def set_metadata(name: str, classes: ClassList, image_root: str, label_root: str, ignore_label: int) -> None:
@@ -93,9 +93,8 @@ def load_dataset(dataset: SemSegDataset, root: str, split: str) -> list[dict]:
     if dataset.generate is not None:
         dataset.generate(root)
     image_root, label_root = dataset.folders(root, split)
-    for folder in (image_root, label_root):
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(dataset.missing(folder))
+    if missing := [folder for folder in (image_root, label_root) if not os.path.isdir(folder)]:
+        raise FileNotFoundError(dataset.missing(missing[0]))
     return load_sem_seg(label_root, image_root, gt_ext=dataset.label_ext, image_ext=dataset.image_ext)
 
 

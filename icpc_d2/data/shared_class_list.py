@@ -59,7 +59,12 @@ def read_shared_classes(name: str, dataset_classes: Sequence[str], model_classes
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in SHARED_CLASSES.glob("*.txt")))
         raise FileNotFoundError(f"no list of shared classes {path}; there are {known}, or give the path of a .txt")
-    pairs = [_parse(line, path) for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    pairs = []  # (the data set's name, the model's)
+    for line in filter(str.strip, path.read_text(encoding="utf-8-sig").splitlines()):
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) > 2 or not all(parts):
+            raise ValueError(f"{path}: found {line!r}, wanted 'name' or 'name of the data set | name of the model'.")
+        pairs.append((parts[0], parts[-1]))
     if not pairs:
         raise ValueError(f"{path}: found no class, wanted one a line.")
     theirs, ours = zip(*pairs, strict=True)
@@ -73,11 +78,3 @@ def read_shared_classes(name: str, dataset_classes: Sequence[str], model_classes
     for name, model_name in pairs:
         of_model[list(model_classes).index(model_name)] = names.index(name)
     return SharedClasses(names, np.array(ids), np.flatnonzero(of_model != OTHER).tolist(), of_model)
-
-
-def _parse(line: str, path: Path) -> tuple[str, str]:
-    """Return the data set's name and the model's."""
-    names = [name.strip() for name in line.split("|")]
-    if len(names) > 2 or not all(names):
-        raise ValueError(f"{path}: found {line!r}, wanted 'name' or 'name of the data set | name of the model'.")
-    return names[0], names[-1]

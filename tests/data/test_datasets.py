@@ -113,7 +113,7 @@ def test_pairs_are_listed(tmp_path: Path, forget: Callable[[str], str]) -> None:
 
 def test_missing_data_names_the_folder_and_the_command(tmp_path: Path, forget: Callable[[str], str]) -> None:
     register_dataset(toy("missing"), str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"no folder .*toy/a\. Run `do it`"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*toy/a\. Run `icpc prepare do it`"):
         DatasetCatalog.get(forget("missing_train"))
 
 

@@ -105,7 +105,7 @@ def test_evaluation(clone: Path, forgetful: None, monkeypatch: pytest.MonkeyPatc
     *commands, tiles = commands_of("docs/evaluation.md")
     for command in commands:
         run_small(command, monkeypatch)
-    assert tiles == next(row for row in ROWS if row.name.startswith("isaid_tiles")).prepare
+    assert tiles == "icpc prepare " + next(row for row in ROWS if row.name.startswith("isaid_tiles")).prepare
 
     assert_mean_of_classes(read_results(clone / "output/coco_stuff_10k/icpc_R50"), 171)
     crossed = read_results(clone / "output/cross_domain/icpc_R50")
