@@ -17,9 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 from icpc_d2.checkpoint import ICPCCheckpointer, load_text_encoder
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.loader import NumberedSampler, TrainingSamples, build_sampler, build_train_loader
-from icpc_d2.engine.hooks.build import build_hooks, build_step_hooks
 from icpc_d2.engine.hooks.non_finite import StepSkippedError
 from icpc_d2.engine.hooks.stopping import Batches, StopOnSignal
+from icpc_d2.engine.hooks.training_hooks import build_hooks, build_step_hooks
 from icpc_d2.engine.parallel import distribute, prepare, share_buffers
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import describe_run
@@ -60,7 +60,7 @@ class Trainer(DefaultTrainer):
         self.register_hooks(self.build_hooks())
 
     def build_hooks(self) -> list[HookBase | None]:
-        """Build the hooks of the training, see :func:`icpc_d2.engine.hooks.build.build_hooks`."""
+        """Build the hooks of the training, see :func:`icpc_d2.engine.hooks.training_hooks.build_hooks`."""
         return build_hooks(self.cfg, self, super().build_hooks(), self._stop)
 
     def resume_or_load(self, resume: bool = True) -> None:

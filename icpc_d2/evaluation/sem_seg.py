@@ -55,7 +55,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         return label
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
-        """Count a batch of samples with "file_name", and outputs as :func:`icpc_d2.evaluation.label_maps.label_map`'s.
+        """Count a batch of samples with "file_name"; :func:`icpc_d2.evaluation.label_maps.label_map` takes the outputs.
 
         Raises:
             ValueError: a prediction's size, class count or values do not fit the label.

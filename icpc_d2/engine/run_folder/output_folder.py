@@ -18,13 +18,13 @@ METRICS = "metrics.json"
 
 @dataclass
 class OutputFolder:
-    """``OUTPUT_DIR`` of one training, which :meth:`check_writable` makes if it is not there."""
+    """``OUTPUT_DIR`` of one training."""
 
     path: Path
     _lock: int | None = field(default=None, init=False)
 
     def check_writable(self) -> None:
-        """Raise an OSError if no file can be written."""
+        """Make the folder if it is not there; raise an OSError if no file can be written."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path) as file:
