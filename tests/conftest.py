@@ -31,8 +31,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the slow tests: `worksteal` gives the first half to one of two processes, the other to the other."""
     slow = [item for item in items if item.get_closest_marker("slow")]
     others = [item for item in items if not item.get_closest_marker("slow")]
+    files = list(dict.fromkeys(item.path for item in slow))
+    firsts, seconds = ([item for item in slow if item.path in files[start::2]] for start in (0, 1))
     half = len(others) // 2
-    items[:] = [*slow[::2], *others[:half], *slow[1::2], *others[half:]]
+    items[:] = [*firsts, *others[:half], *seconds, *others[half:]]
 
 
 def pytest_unconfigure() -> None:

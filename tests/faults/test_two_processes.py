@@ -40,11 +40,13 @@ def started(program: str, data: Path, output: Path, *flags: str) -> Iterator[sub
     """A training by two processes, as the leader of a process group; what it says is appended to ``said.txt``."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = os.environ | {"PATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    # Detectron2's own choice of a port is the same one every time.
+    port = ("--dist-url", "auto") if program == SPAWNED else ()
     output.mkdir(exist_ok=True)
     with (
         (output / "said.txt").open("a") as said,
         subprocess.Popen(
-            [*shlex.split(program), *flags, *options(data, output)],
+            [*shlex.split(program), *flags, *port, *options(data, output)],
             cwd=ROOT,
             env=environment,
             start_new_session=True,
