@@ -8,8 +8,7 @@ from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
 from icpc_d2.data.shared_class_list import SharedClasses, read_shared_classes
 from icpc_d2.evaluation.image_writer import ImageWriter
-from icpc_d2.evaluation.sem_seg import SemSegEvaluator
-from icpc_d2.evaluation.shared_classes import SharedClassesEvaluator
+from icpc_d2.evaluation.sem_seg import SemSegEvaluator, SharedClassesEvaluator
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
