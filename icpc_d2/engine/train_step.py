@@ -72,7 +72,9 @@ class TrainStep(SimpleTrainer):
         # Before the hooks, and an optimizer that clips, which want the gradient itself.
         self.grad_scaler.unscale_(self.optimizer)
         self.after_backward()
-        self._write_metrics(losses, data_time)
+        # In one piece: each value by itself would be a wait for the device.
+        values = torch.stack(list(losses.values())).cpu()
+        self._write_metrics(dict(zip(losses, values, strict=True)), data_time)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
 
