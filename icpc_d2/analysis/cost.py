@@ -25,20 +25,13 @@ class Cost:
 
     "alignment" is what leads from the cosine maps into the FPN, wherever it runs: the up-sampling of Eq. 8 and the
     share of the lateral convolutions that takes score maps. Their share of the backbone's maps counts as "neck".
-
-    Attributes:
-        image: an image in evaluation, once everything that images share is kept.
-        first_image: the first one, which computes that.
-        training: the forward pass of one image with gradients, where nothing is kept.
-        naive: the same result in the paper's form, prompts padded to the longest.
-        params: parameters by part.
     """
 
-    image: Counter[str]
-    first_image: Counter[str]
-    training: Counter[str]
-    naive: Counter[str]
-    params: Counter[str]
+    image: Counter[str]  # an image in evaluation, once everything that images share is kept
+    first_image: Counter[str]  # the first one, which computes that
+    training: Counter[str]  # the forward pass of one image with gradients, where nothing is kept
+    naive: Counter[str]  # the same result in the paper's form, prompts padded to the longest
+    params: Counter[str]  # parameters by part
 
     def summary(self) -> dict[str, float]:
         """Return the figures of ``--json``: GMACs of an image, and millions of parameters."""
@@ -93,8 +86,7 @@ def build_papers_form(cfg: CfgNode) -> nn.Module:
 def count_image(model: nn.Module, height: int, width: int) -> Counter[str]:
     """Count the multiply-adds of a model on the meta device by part, up to logits of the image's size.
 
-    Returns:
-        With an entry for the text encoder in models that have one, even if it runs for no image.
+    Models with a text encoder have an entry for it, even if it runs for no image.
     """
     image = meta_image(model, height, width)
     if not isinstance(model, ICPC):

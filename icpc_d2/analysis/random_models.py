@@ -1,6 +1,7 @@
 """Models of configs, and batches for them, that need neither data nor weights nor network."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -40,12 +41,7 @@ def class_names(number: int) -> list[str]:
     names = list(read_class_list("ade20k_full_847").prompt_names[:number])
     words = [name for name in names if name.isalpha()]
     pairs = (f"{first} {second}" for first in words for second in words if first != second)
-    taken = set(names)
-    while len(names) < number:
-        pair = next(pairs)
-        if pair not in taken:
-            names.append(pair)
-    return names
+    return [*names, *islice((pair for pair in pairs if pair not in names), number - len(names))]
 
 
 def build_random(cfg: CfgNode, seed: int = 0) -> nn.Module:

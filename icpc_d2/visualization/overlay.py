@@ -15,13 +15,10 @@ def blend(image: np.ndarray, labels: np.ndarray, palette: Palette, alpha: float 
     """Tint each pixel with the colour of its class, and draw the borders between classes in full colour.
 
     Args:
-        image: (H, W, 3) uint8, RGB.
+        image: (H, W, 3) uint8, RGB; what is returned is so too.
         labels: (H, W) integers.
         palette: names and colours of the classes.
         alpha: 0 is the image alone, 1 the painted label map.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
 
     Raises:
         ValueError: `alpha` is not in [0, 1].
@@ -34,11 +31,7 @@ def blend(image: np.ndarray, labels: np.ndarray, palette: Palette, alpha: float 
 
 
 def overlay(image: np.ndarray, labels: np.ndarray, palette: Palette, alpha: float = 0.5) -> np.ndarray:
-    """Draw :func:`blend` above a legend of the classes in it; arguments as there. Small images are enlarged.
-
-    Returns:
-        (H', W', 3) uint8, RGB.
-    """
+    """Draw :func:`blend`, enlarged if it is small, above a legend of its classes; (H', W', 3) uint8, RGB."""
     long_side = max(labels.shape)
     if long_side < MIN_SIDE:
         # Enlarged first, so that the borders stay thin.

@@ -46,14 +46,7 @@ class Palette:
         return Palette(names, colors, self.ignore_label)
 
     def paint(self, labels: np.ndarray) -> np.ndarray:
-        """Paint a label map.
-
-        Args:
-            labels: (H, W) integers; whatever is not 0..K-1 counts as ignored.
-
-        Returns:
-            (H, W, 3) uint8, ignored pixels hatched.
-        """
+        """Paint integers (H, W) as (H, W, 3) uint8; whatever is not 0..K-1 counts as ignored, and is hatched."""
         known = self._known(labels)
         return np.where(known[..., None], self.colors[np.where(known, labels, 0)], hatch(*labels.shape))
 

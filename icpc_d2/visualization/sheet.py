@@ -18,21 +18,14 @@ TITLE_HEIGHT = 30
 
 
 def comparison(
-    image: np.ndarray,
-    label: np.ndarray,
-    prediction: np.ndarray,
-    palette: Palette,
-    alignment: np.ndarray | None = None,
+    image: np.ndarray, label: np.ndarray, prediction: np.ndarray, palette: Palette, alignment: np.ndarray | None = None
 ) -> np.ndarray:
     """Draw image | label | prediction, and beside them what the alignment alone predicts, if that is given.
 
     Args:
-        image: (H, W, 3) uint8, RGB.
+        image: (H, W, 3) uint8, RGB; what is returned, (H', W', 3), is so too.
         label, prediction, alignment: (H, W) integers.
         palette: names and colours of the classes.
-
-    Returns:
-        (H', W', 3) uint8, RGB.
     """
     labels = {"label": label, "prediction": prediction}
     if alignment is not None:
@@ -47,7 +40,7 @@ def draw_sheet(
     long_side: tuple[int, int] = LONG_SIDE,
     scale: float = 1.0,
 ) -> np.ndarray:
-    """Draw panels of one size from left to right, each with its title, and a legend below.
+    """Draw panels of one size from left to right, each with its title, and a legend below; (H', W', 3) uint8, RGB.
 
     Args:
         panels: title -> (H, W, 3) uint8 RGB image, or (H, W) integer label map, which the palette paints. Without
@@ -56,9 +49,6 @@ def draw_sheet(
         classes: those of the legend, see :func:`icpc_d2.visualization.legend.draw_legend`.
         long_side: pixels of a panel's long side, at least and at most.
         scale: factor on the size of text and margins.
-
-    Returns:
-        (H', W', 3) uint8, RGB.
     """
     margin, gap, title_height, column = (round(x * scale) for x in (MARGIN, GAP, TITLE_HEIGHT, MIN_COLUMN))
     height, width = next(iter(panels.values())).shape[:2]

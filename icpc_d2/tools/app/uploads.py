@@ -34,21 +34,13 @@ class UploadError(ValueError):
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of what is taken.
+    """Limits of what is taken."""
 
-    Attributes:
-        bytes: largest file.
-        pixels: largest height x width, as the file has it.
-        min_side: shortest side in pixels.
-        max_ratio: longest side as a multiple of the shortest.
-        long_side: larger images are reduced to this, in pixels.
-    """
-
-    bytes: int = 20 * 2**20
-    pixels: int = 50_000_000
-    min_side: int = 16
-    max_ratio: float = 16.0
-    long_side: int = 1600
+    bytes: int = 20 * 2**20  # largest file
+    pixels: int = 50_000_000  # largest height x width, as the file has it
+    min_side: int = 16  # shortest side in pixels
+    max_ratio: float = 16.0  # longest side as a multiple of the shortest
+    long_side: int = 1600  # larger images are reduced to this, in pixels
 
 
 class Upload(NamedTuple):
@@ -82,8 +74,10 @@ def read_upload(path: str, name: str, limits: Limits) -> Upload:
         image = read_image(path)
     height, width = image.shape[:2]
     if max(height, width) > limits.long_side:
-        image = _reduce(image, limits.long_side)
-        notes.append(f"Reduced from {width} x {height} to {image.shape[1]} x {image.shape[0]} pixels.")
+        scale = limits.long_side / max(height, width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        notes.append(f"Reduced from {width} x {height} to {size[0]} x {size[1]} pixels.")
     return Upload(image, Path(shown).stem, tuple(notes))
 
 
@@ -142,13 +136,6 @@ def _refusing(shown: str) -> Iterator[None]:
             f"{shown} is broken or cut off, or of a kind that is not read. Open it in an image viewer and save it anew "
             "as PNG or JPEG."
         ) from error
-
-
-def _reduce(image: np.ndarray, long_side: int) -> np.ndarray:
-    height, width = image.shape[:2]
-    scale = long_side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def harmless_name(name: str) -> str:

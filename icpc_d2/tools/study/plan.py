@@ -118,7 +118,12 @@ def read_study(path: Path, out: Path) -> Study:
     configs, seeds = content["configs"], content["seeds"]
     if not isinstance(configs, Mapping) or not configs:
         raise ValueError(f"{path}: 'configs' is {configs!r}, wanted 'label: config file' in a line each.")
-    if not isinstance(seeds, list) or not seeds or len({*seeds}) < len(seeds) or not all(map(_is_seed, seeds)):
+    if (
+        not isinstance(seeds, list)
+        or not seeds
+        or len({*seeds}) < len(seeds)
+        or any(type(s) is not int or s < 0 for s in seeds)
+    ):
         raise ValueError(f"{path}: 'seeds' is {seeds!r}, wanted different integers, 0 or more, as in [0, 1, 2].")
     options = tuple(map(str, content.get("options", [])))
     folders = {str(label): out / _folder_name(str(label)) for label in configs}
@@ -132,10 +137,6 @@ def read_study(path: Path, out: Path) -> Study:
         folder = folders[str(label)]
         runs += [StudyRun(str(label), config_path, seed, options, folder / f"seed_{seed}") for seed in seeds]
     return Study(content.get("title", path.stem), tuple(runs), content.get("metric", "mIoU"))
-
-
-def _is_seed(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _folder_name(label: str) -> str:

@@ -25,13 +25,10 @@ class Embeddings(NamedTuple):
 
 @torch.no_grad()
 def score_maps(model: ICPC, batched_inputs: list[dict[str, Any]], level: str) -> list[Tensor]:
-    """Compute score maps A of Eq. 5 and 8.
+    """Compute score maps A of Eq. 5 and 8, (K, height, width) for each image, up-sampled to the size it asks for.
 
     Args:
         level: "res5" and "res4" are cosines in [-1, 1], "res3" and "res2" sums that are up-sampled from them.
-
-    Returns:
-        (K, height, width) for each image, up-sampled to the size that it asks for.
 
     Raises:
         ValueError: the model has no map at this level.
