@@ -77,14 +77,11 @@ class PartTracker:
 
 
 def count_macs(compute: Callable[[], Any], parts: Mapping[str, nn.Module] | None = None) -> Counter[str]:
-    """Run `compute` once and count its multiply-adds.
+    """Run `compute` once and count its multiply-adds by part, "" for what runs in none and for backward passes.
 
     Args:
         parts: modules by the name that they, and all modules inside of them, are counted under wherever they run; where
             one part is inside of another, the outer one comes first.
-
-    Returns:
-        By part, "" for what runs in none and for backward passes.
     """
     counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
     counter.mod_tracker = PartTracker(parts or {})

@@ -24,8 +24,7 @@ def class_iou(matrix: np.ndarray) -> np.ndarray:
 def keep_largest(matrix: np.ndarray, count: int) -> tuple[np.ndarray, list[int]]:
     """Merge all but the `count` classes with most labelled pixels into one last row and column.
 
-    Returns:
-        The matrix, and the classes that it still tells apart, in their own order.
+    Return it with the classes that it still tells apart, in their own order.
     """
     if count >= len(matrix):
         return matrix, list(range(len(matrix)))

@@ -23,16 +23,13 @@ def plot_cost_curves(
     num_classes: Sequence[int] = NUM_CLASSES,
     sizes: Sequence[int] = SIZES,
 ) -> tuple[list[Point], list[Point]]:
-    """Draw GMACs of an image against K and against its side, ours beside the paper's form.
+    """Draw GMACs of an image against K and against its side, ours beside the paper's form; return the counts.
 
     Args:
         options: KEY VALUE pairs.
         out: see :func:`icpc_d2.visualization.figure.saved_figure`.
         num_classes: values of K, each at images of 1024 x 1024.
         sizes: sides of square images in pixels, each with the config's own classes.
-
-    Returns:
-        The counts behind the two curves.
     """
     cfg = load_resolved_config(config_file, options)
     by_size = [(size, count_cost(cfg, size, size)) for size in sizes]

@@ -118,12 +118,8 @@ def read_study(path: Path, out: Path) -> Study:
     configs, seeds = content["configs"], content["seeds"]
     if not isinstance(configs, Mapping) or not configs:
         raise ValueError(f"{path}: 'configs' is {configs!r}, wanted 'label: config file' in a line each.")
-    if (
-        not isinstance(seeds, list)
-        or not seeds
-        or len({*seeds}) < len(seeds)
-        or any(type(s) is not int or s < 0 for s in seeds)
-    ):
+    integers = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not integers or not seeds or len({*seeds}) < len(seeds):
         raise ValueError(f"{path}: 'seeds' is {seeds!r}, wanted different integers, 0 or more, as in [0, 1, 2].")
     options = tuple(map(str, content.get("options", [])))
     folders = {str(label): out / _folder_name(str(label)) for label in configs}

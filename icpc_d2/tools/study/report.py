@@ -14,13 +14,10 @@ from icpc_d2.visualization.scores import draw_scores
 
 
 def write_report(study: Study, out: Path, plots: str) -> str:
-    """Write ``table.md``, ``results.json`` and the plots of the runs that are finished.
+    """Write ``table.md``, ``results.json`` and the plots of the runs that are finished; return the table.
 
     Args:
         plots: kind of their files, "svg", "png" or "pdf".
-
-    Returns:
-        The table.
     """
     results = summarize(study)
     text = format_results(study, results)
