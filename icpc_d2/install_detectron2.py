@@ -17,7 +17,6 @@ import argparse
 import base64
 import csv
 import hashlib
-import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -125,17 +124,11 @@ def unpack_wheel(wheel: Path, folder: Path) -> None:
         names.append(f"{DIST_INFO}/{name}")
     with open(dist_info / "RECORD", "w", newline="", encoding="utf-8") as record:
         rows = csv.writer(record, lineterminator="\n")
-        rows.writerows(_record_row(folder, name) for name in names)
+        for name in names:
+            content = (folder / name).read_bytes()
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            rows.writerow((name, f"sha256={digest}", len(content)))
         rows.writerow((f"{DIST_INFO}/RECORD", "", ""))
-
-
-def install_from_git() -> None:
-    """Let pip build upstream's main branch; takes minutes, and needs git, a C++ compiler and an installed PyTorch."""
-    if importlib.util.find_spec("torch") is None:
-        raise SystemExit("Detectron2 is compiled against PyTorch, which is not installed: install torch first.")
-    # Without build isolation, pip leaves it to us to provide the tools of the build.
-    _pip("install", "setuptools", "wheel")
-    _pip("install", "--no-build-isolation", UPSTREAM)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -158,7 +151,11 @@ def main(arguments: list[str] | None = None) -> None:
         if find_detectron2() is not None:
             raise SystemExit(f"pip did not remove the Detectron2 in {package}: remove it by hand, then run this again.")
     if options.source == "git":
-        install_from_git()
+        if importlib.util.find_spec("torch") is None:
+            raise SystemExit("Detectron2 is compiled against PyTorch, which is not installed: install torch first.")
+        # Without build isolation, pip leaves it to us to provide the tools of the build.
+        _pip("install", "setuptools", "wheel")
+        _pip("install", "--no-build-isolation", UPSTREAM)
     else:
         install_wheel(Path(sysconfig.get_path("purelib")))
 
@@ -166,12 +163,6 @@ def main(arguments: list[str] | None = None) -> None:
     if package is None or not is_supported(package):
         raise SystemExit(f"Installed Detectron2, but Python finds {package or 'none'}: remove that from PYTHONPATH.")
     print(f"Detectron2 installed: {package}")
-
-
-def _record_row(folder: Path, name: str) -> tuple[str, str, int]:
-    content = (folder / name).read_bytes()
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-    return name, f"sha256={digest}", len(content)
 
 
 def _download_wheel(folder: Path) -> Path:
