@@ -52,12 +52,6 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         ) from error
 
 
-def write_tag(folder: Path, name: str) -> None:
-    """Note the name of the newest checkpoint."""
-    with atomically(folder / TAG, durable=True) as temporary:
-        temporary.write_text(name)
-
-
 def newest_first(folder: Path) -> list[Path]:
     """List the checkpoints to continue from: the one that the tag names, then the others, highest iteration first."""
     tag = folder / TAG

@@ -10,13 +10,15 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.layers import FrozenBatchNorm2d
+from detectron2.utils.file_io import PathManager
 from torch import Tensor, nn
 
-from icpc_d2.checkpoint.checkpoint_folder import newest_first, write_checkpoint, write_tag
-from icpc_d2.checkpoint.classes import check_classes
+from icpc_d2.checkpoint import key_maps
+from icpc_d2.checkpoint.checkpoint_folder import TAG, newest_first, write_checkpoint
 from icpc_d2.checkpoint.clip_weights import UnreadableWeightsError, read_weights
 from icpc_d2.checkpoint.imagenet import is_classifier, read_imagenet
-from icpc_d2.checkpoint.key_maps import check_names, check_quick_gelu, convert_clip, fit, strip_module, uses_quick_gelu
+from icpc_d2.checkpoint.key_maps import TEXT_ENCODER, check_names, check_quick_gelu, fit
+from icpc_d2.files import atomically
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,8 @@ class ICPCCheckpointer(DetectionCheckpointer):
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Note the checkpoint that ``--resume`` continues from."""
-        write_tag(Path(self.save_dir), last_filename_basename)
+        with atomically(Path(self.save_dir, TAG), durable=True) as temporary:
+            temporary.write_text(last_filename_basename)
 
     def has_checkpoint(self) -> bool:
         """Return whether there is a checkpoint to continue from, even a damaged one."""
@@ -118,53 +121,34 @@ class ICPCCheckpointer(DetectionCheckpointer):
         return content
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        if filename.endswith(".pkl"):
-            if not any(name.startswith(IMAGENET_RESNET + "res2.") for name in self.model.state_dict()):
-                raise ValueError(
-                    f"{filename} is a pickle, which may execute code; it is read for an ImageNet ResNet alone, and "
-                    "this model has none. Where you trust the file, convert it: import pickle, torch; "
-                    f"torch.save(pickle.load(open({filename!r}, 'rb')), {filename.removesuffix('.pkl') + '.pth'!r})"
-                )
-            return read_imagenet(filename)[0]
-        content, is_torchscript = read_weights(filename)
-        if not isinstance(content.get("model"), dict):
-            nested = content.get("state_dict")
-            content = {"model": nested if isinstance(nested, dict) else content, "is_openai": is_torchscript}
-        names = content.get("class_names", [])
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UnreadableWeightsError(f"{filename}: its class names are {names!r:.80}, wanted a list of names.")
-        if not content["model"]:
-            raise UnreadableWeightsError(f"{filename} holds no tensors.")
-        for name, value in content["model"].items():
-            if not isinstance(name, str) or not isinstance(value, Tensor):
-                kind = type(value).__name__
-                raise UnreadableWeightsError(f"{filename}: {name!r} is a {kind}, wanted tensors by name.")
-        return content
+        if not filename.endswith(".pkl"):
+            return read_weights(filename)
+        if not any(name.startswith(IMAGENET_RESNET + "res2.") for name in self.model.state_dict()):
+            raise ValueError(
+                f"{filename} is a pickle, which may execute code; it is read for an ImageNet ResNet alone, and "
+                "this model has none. Where you trust the file, convert it: import pickle, torch; "
+                f"torch.save(pickle.load(open({filename!r}, 'rb')), {filename.removesuffix('.pkl') + '.pth'!r})"
+            )
+        return read_imagenet(filename)[0]
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
-        check_classes(checkpoint.pop("class_names", []), self._class_names)
-        weights = strip_module(checkpoint.pop("model"))
+        key_maps.check_classes(checkpoint.pop("class_names", []), self._class_names)
+        weights = checkpoint.pop("model")
         if checkpoint.get("matching_heuristics") is True:
             self._load_imagenet(weights, str(checkpoint.get("__author__")) == "Caffe2")
         elif any(name.startswith("visual.") for name in weights):  # as OpenAI and open_clip save it
             self._load_clip(weights, checkpoint.pop("is_openai", False) is True)
         else:
-            self._load_own(weights)
-
-    def _load_own(self, weights: dict[str, Tensor]) -> None:
-        model = self.model.state_dict()
-        check_names(model.keys() - weights.keys(), weights.keys() - model.keys(), "a checkpoint")
-        weights = {name: fit(name, tensor, model[name]) for name, tensor in weights.items() if name in model}
-        self.model.load_state_dict(weights, strict=False)
+            self.model.load_state_dict(key_maps.fit_weights(weights, self.model.state_dict()), strict=False)
 
     def _load_clip(self, weights: dict[str, Tensor], is_openai: bool) -> None:
         if is_openai:
             check_quick_gelu(self.model)
         else:
-            built = "QuickGELU" if uses_quick_gelu(self.model) else "GELU"
+            built = "QuickGELU" if key_maps.uses_quick_gelu(self.model) else "GELU"
             unknown = "The file does not say which activation these CLIP weights were trained with"
             logger.info(f"{unknown}: {built} is what MODEL.CLIP.ARCH builds.")
-        converted, dropped = convert_clip(weights, self.model.state_dict())
+        converted, dropped = key_maps.convert_clip(weights, self.model.state_dict())
         if dropped:
             logger.info(f"Parts of CLIP that this model does without: {_by_module(dropped)}.")
         self._load_part(converted)
@@ -196,6 +180,28 @@ class WeightsCheckpointer(ICPCCheckpointer):
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Leave the tag to the training's own checkpoints."""
+
+
+def load_text_encoder(model: nn.Module, path: str) -> None:
+    """Load CLIP's weights into the text encoder alone, for models whose image encoder is not CLIP's.
+
+    Args:
+        model: has a ``text_encoder``, by CLIP's own names.
+        path: ``clip://ViT-B-16`` or a file of CLIP's weights; empty: nothing is loaded.
+
+    Raises:
+        ValueError: weights that do not cover the text encoder, or not of its shapes; GELU in place of QuickGELU.
+    """
+    if not path:
+        return
+    content = read_weights(PathManager.get_local_path(path))
+    if content.get("is_openai") is True:
+        check_quick_gelu(model)
+    wanted = {name: value for name, value in model.state_dict().items() if name.startswith(TEXT_ENCODER)}
+    found = {TEXT_ENCODER + name: value for name, value in content["model"].items() if TEXT_ENCODER + name in wanted}
+    check_names(wanted.keys() - found.keys(), (), f"MODEL.TEXT_ENCODER.WEIGHTS, {path}")
+    model.load_state_dict({name: fit(name, tensor, wanted[name]) for name, tensor in found.items()}, strict=False)
+    logger.info(f"The text encoder has CLIP's weights of {path}.")
 
 
 def _by_module(names: list[str]) -> str:

@@ -15,6 +15,7 @@ from detectron2.utils.file_io import PathManager
 from iopath.common.file_io import PathHandler
 from open_clip.pretrained import download_pretrained_from_url, get_pretrained_url
 from safetensors.torch import load_file as load_safetensors
+from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +35,7 @@ class ClipPathHandler(PathHandler):
         return [CLIP_PREFIX]
 
     def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
-        """Download what is not there yet.
-
-        Raises:
-            ValueError: no such model.
-            OSError: the download failed; says which file to put where.
-        """
+        """Download what is not there yet; a failure says which file to put where."""
         name = path.removeprefix(CLIP_PREFIX)
         if name not in CLIP_MODELS:
             known = ", ".join(CLIP_PREFIX + model for model in CLIP_MODELS)
@@ -67,28 +63,21 @@ def _download(path: str, url: str) -> str:
         ) from error
 
 
-def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
+def read_weights(file_name: str) -> dict[str, Any]:
     """Read a file of weights: ``.safetensors``, a TorchScript archive (OpenAI's ``.pt``) or a torch file.
 
     Returns:
-        The file's content, on the CPU, and whether it is a TorchScript archive.
+        The content of a checkpoint of ours, on the CPU. Of other files "model", their weights by name, whether these
+        are below "state_dict" (open_clip's, OpenMMLab's) or all that there is; and "meta". Of a TorchScript archive
+        "is_openai", too. The "module." that DistributedDataParallel puts before each name is removed.
 
     Raises:
-        UnreadableWeightsError: not such a file, a damaged one, or one that holds other Python objects than tensors and
-            plain data.
+        UnreadableWeightsError: not such a file, a damaged one, one that holds other Python objects than tensors and
+            plain data, or one without tensors by name.
     """
     open(file_name, "rb").close()  # a file that cannot be opened is another matter than one that is damaged
     try:
-        if file_name.endswith(".safetensors"):
-            return load_safetensors(file_name), False
-        if zipfile.is_zipfile(file_name):
-            with zipfile.ZipFile(file_name) as archive:
-                if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                    return _read_torchscript(file_name), True
-                # torch does not compare checksums, and would read flipped bits as weights.
-                if (damaged := archive.testzip()) is not None:
-                    raise zipfile.BadZipFile(f"the checksum of {damaged} in it is wrong")
-        content = torch.load(file_name, map_location="cpu", weights_only=True)
+        content = _read(file_name)
     except Exception as error:  # damaged bytes make these readers raise nearly anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UnreadableWeightsError(
@@ -99,10 +88,38 @@ def read_weights(file_name: str) -> tuple[dict[str, Any], bool]:
     if not isinstance(content, dict):
         kind = type(content).__name__
         raise UnreadableWeightsError(f"{file_name} holds a {kind}, wanted a dict of tensors by name.")
-    return content, False
+    if not isinstance(content.get("model"), dict):
+        nested = content.get("state_dict")
+        content = {"model": nested if isinstance(nested, dict) else content, "meta": content.get("meta")}
+    class_names = content.get("class_names", [])
+    if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
+        raise UnreadableWeightsError(f"{file_name}: its class names are {class_names!r:.80}, wanted a list of names.")
+    weights = content["model"]
+    if not weights:
+        raise UnreadableWeightsError(f"{file_name} holds no tensors.")
+    for name, value in weights.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise UnreadableWeightsError(f"{file_name}: {name!r} is a {kind}, wanted tensors by name.")
+    if all(name.startswith("module.") for name in weights):
+        content["model"] = {name.removeprefix("module."): value for name, value in weights.items()}
+    return content
 
 
-def _read_torchscript(file_name: str) -> dict[str, Any]:
+def _read(file_name: str) -> Any:
+    if file_name.endswith(".safetensors"):
+        return load_safetensors(file_name)
+    if zipfile.is_zipfile(file_name):
+        with zipfile.ZipFile(file_name) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                return {"model": _read_torchscript(file_name), "is_openai": True}
+            # torch does not compare checksums, and would read flipped bits as weights.
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the checksum of {damaged} in it is wrong")
+    return torch.load(file_name, map_location="cpu", weights_only=True)
+
+
+def _read_torchscript(file_name: str) -> dict[str, Tensor]:
     """Read a TorchScript archive, which runs code in it: for any but OpenAI's own with a warning."""
     digest = hashlib.sha256(Path(file_name).read_bytes()).hexdigest()
     if not any(digest in get_pretrained_url(model, "openai") for model in CLIP_MODELS):

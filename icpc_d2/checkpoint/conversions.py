@@ -8,21 +8,15 @@ import torch
 from torch import nn
 
 from icpc_d2.checkpoint.checkpointer import ICPCCheckpointer
-from icpc_d2.checkpoint.classes import check_classes
 from icpc_d2.checkpoint.clip_weights import read_weights
 from icpc_d2.checkpoint.denseclip import NAME_POSITIONS, from_denseclip, read_denseclip, to_denseclip
 from icpc_d2.checkpoint.imagenet import read_imagenet
-from icpc_d2.checkpoint.key_maps import check_names, check_quick_gelu, convert_clip, fit, unwrap
+from icpc_d2.checkpoint.key_maps import check_classes, check_quick_gelu, convert_clip, fit_weights
 from icpc_d2.files import atomically
 
 
 class Conversion(NamedTuple):
-    """A converted file.
-
-    Attributes:
-        content: to be saved by torch.
-        dropped: names of the tensors that it leaves out.
-    """
+    """A converted file: its content, to be saved by torch, and the names of the tensors that it leaves out."""
 
     content: dict[str, Any]
     dropped: list[str]
@@ -37,7 +31,7 @@ def convert_denseclip(file_name: str, model: nn.Module, class_names: Sequence[st
     weights, classes = read_denseclip(file_name)
     check_classes(classes, class_names)
     converted, dropped = from_denseclip(weights, model.state_dict())
-    check_prompts(model, len(weights["text_encoder.positional_embedding"]))
+    _check_prompts(model, len(weights["text_encoder.positional_embedding"]))
     return Conversion({"model": converted, "class_names": list(class_names)}, dropped)
 
 
@@ -52,13 +46,10 @@ def convert_to_denseclip(
     Raises:
         ValueError: the file cannot be read, or is not of a model that DenseCLIP could have.
     """
-    content, _ = read_weights(file_name)
+    content = read_weights(file_name)
     check_classes(content.get("class_names", []), class_names)
-    weights, wanted = unwrap(content), model.state_dict()
-    check_names(wanted.keys() - weights.keys(), weights.keys() - wanted.keys(), "a checkpoint")
-    weights = {name: fit(name, tensor, wanted[name], resize=False) for name, tensor in weights.items()}
-    converted = to_denseclip(weights)
-    check_prompts(model, model.prompt.num_context + NAME_POSITIONS)
+    converted = to_denseclip(fit_weights(content["model"], model.state_dict(), resize=False))
+    _check_prompts(model, model.prompt.num_context + NAME_POSITIONS)
     return Conversion({"meta": {"CLASSES": list(class_names), "PALETTE": colors}, "state_dict": converted}, [])
 
 
@@ -68,8 +59,8 @@ def convert_clip_weights(file_name: str, model: nn.Module, class_names: Sequence
     Raises:
         ValueError: the file cannot be read or is of another CLIP than the model's, or the activations differ.
     """
-    content, is_openai = read_weights(file_name)
-    weights, is_openai = unwrap(content), content.get("is_openai", is_openai)
+    content = read_weights(file_name)
+    weights, is_openai = content["model"], content.get("is_openai") is True
     if is_openai:
         check_quick_gelu(model)
     _, dropped = convert_clip(weights, model.state_dict())
@@ -93,12 +84,8 @@ CONVERSIONS: dict[str, Callable[[str, nn.Module, Sequence[str]], Conversion]] = 
 }
 
 
-def check_prompts(model: nn.Module, positions: int) -> None:
-    """Refuse classes whose prompts are longer than DenseCLIP's text encoder has positions for.
-
-    Raises:
-        ValueError: there is one; the message names the longest.
-    """
+def _check_prompts(model: nn.Module, positions: int) -> None:
+    """Refuse classes whose prompts are longer than DenseCLIP's text encoder has positions for."""
     tokens = model.class_tokens
     length = len(tokens.prefix) + model.prompt.num_context + max(tokens.lengths)
     if length > positions:

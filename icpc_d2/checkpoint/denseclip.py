@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icpc_d2.checkpoint.clip_weights import read_weights
-from icpc_d2.checkpoint.key_maps import check_names, fit, rename, unwrap
+from icpc_d2.checkpoint.key_maps import check_names, fit, rename
 
 _LEVELS = range(4)  # res2..res5
 _HEAD_CONVS = [(level, 2 * step) for level in _LEVELS for step in range(max(1, level))]  # up-sampling in between
@@ -64,7 +64,7 @@ def read_denseclip(file_name: str) -> tuple[dict[str, Tensor], list[str]]:
         ValueError: the file cannot be read, or its ``meta`` holds Python objects.
     """
     try:
-        content, _ = read_weights(file_name)
+        content = read_weights(file_name)
     except ValueError as error:
         raise ValueError(
             f"{error} Of an mmsegmentation checkpoint it is `meta` or `optimizer` that may hold such objects, which a "
@@ -74,15 +74,11 @@ def read_denseclip(file_name: str) -> tuple[dict[str, Tensor], list[str]]:
     meta = content.get("meta")
     classes = meta.get("CLASSES") if isinstance(meta, dict) else None
     # mmsegmentation calls one of its classes "bed ".
-    return unwrap(content), [" ".join(str(name).split()) for name in classes or ()]
+    return content["model"], [" ".join(str(name).split()) for name in classes or ()]
 
 
 def from_denseclip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Turn DenseCLIP's weights into those of our model.
-
-    Args:
-        weights: by DenseCLIP's names.
-        model: state dict of our model: prompt "coop", a single-scale alignment.
+    """Turn DenseCLIP's weights into those of our model, by its state dict: prompt "coop", a single-scale alignment.
 
     Returns:
         The weights by our names, and DenseCLIP's names of those that no model of ours has.
@@ -101,9 +97,6 @@ def from_denseclip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -
 
 def to_denseclip(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Turn our weights into DenseCLIP's, with text positions for N context vectors and names of at most three tokens.
-
-    Args:
-        weights: state dict of our model.
 
     Raises:
         ValueError: parameters that DenseCLIP does not have.

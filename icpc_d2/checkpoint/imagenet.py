@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from icpc_d2.checkpoint.clip_weights import read_weights
-from icpc_d2.checkpoint.key_maps import unwrap
 from icpc_d2.files import unpickle_arrays
 
 # Pattern in torchvision's names -> in Detectron2's; "stem.0" to "stem.7" are the three convolutions of OpenMMLab's
@@ -40,8 +39,7 @@ def read_imagenet(file_name: str) -> tuple[dict[str, Any], list[str]]:
     if file_name.endswith(".pkl"):
         weights, author = _read_pickle(file_name)
     else:
-        content, _ = read_weights(file_name)
-        weights = {rename_torchvision(name): value for name, value in unwrap(content).items()}
+        weights = {rename_torchvision(name): value for name, value in read_weights(file_name)["model"].items()}
         author = "torchvision"
     dropped = [name for name in weights if is_classifier(name)]
     weights = {name: value for name, value in weights.items() if name not in dropped}

@@ -1,7 +1,7 @@
-"""CLIP's parameters in open_clip and in our models: names, shapes, activation. What the tables lack is an error."""
+"""Weights against the model that they are for: names, shapes, classes, activation. What the tables lack is an error."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
@@ -29,14 +29,11 @@ EMBEDDING_PARTS = ("visual.attnpool.", "visual.ln_post.", "visual.proj")
 GRID_POSITIONS = ("attnpool.positional_embedding", "visual.positional_embedding")
 # Counts batches for BatchNorm without momentum, which no model here has; old files lack it.
 OPTIONAL = "num_batches_tracked"
+NAMED_CLASSES = 20  # of those that differ
 
 
 def convert_clip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Rename and fit CLIP's weights for a model.
-
-    Args:
-        weights: of CLIP by open_clip's names.
-        model: the model's state dict.
+    """Rename and fit CLIP's weights, by open_clip's names, for a model with this state dict.
 
     Returns:
         The weights by the model's names, and open_clip's names of those that the model has no use for.
@@ -75,11 +72,36 @@ def check_names(missing: Iterable[str], unknown: Iterable[str], source: str) -> 
         )
 
 
-def fit(name: str, tensor: Tensor, target: Tensor, resize: bool = True) -> Tensor:
-    """Return the tensor in the target's shape: position embeddings of a grid are resized, all else must have it.
+def check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:
+    """Refuse a checkpoint of other classes than the model's; one of them may be empty, which is any.
 
-    Args:
-        resize: False: position embeddings must have it, too.
+    Raises:
+        ValueError: they differ; the message lists how.
+    """
+    if not found or not wanted or list(found) == list(wanted):
+        return
+    pairs = enumerate(zip_longest(found, wanted, fillvalue="(none)"))
+    differing = [f"{index}: {theirs!r} -> {ours!r}" for index, (theirs, ours) in pairs if theirs != ours]
+    more = f", and {len(differing) - NAMED_CLASSES} more" if len(differing) > NAMED_CLASSES else ""
+    raise ValueError(
+        f"The weights were trained for {len(found)} classes, the data set or MODEL.CLASS_NAMES has {len(wanted)}. "
+        f"{len(differing)} differ (id: weights -> data): {', '.join(differing[:NAMED_CLASSES])}{more}. Use a data set "
+        "of the same classes in the same order, or start from CLIP's weights."
+    )
+
+
+def fit_weights(weights: Mapping[str, Tensor], model: Mapping[str, Tensor], resize: bool = True) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint of ours in the shapes of the model's state dict.
+
+    Raises:
+        ValueError: other names, or shapes that do not fit, see :func:`fit`.
+    """
+    check_names(model.keys() - weights.keys(), weights.keys() - model.keys(), "a checkpoint")
+    return {name: fit(name, tensor, model[name], resize) for name, tensor in weights.items() if name in model}
+
+
+def fit(name: str, tensor: Tensor, target: Tensor, resize: bool = True) -> Tensor:
+    """Return the tensor in the target's shape: with `resize`, position embeddings of a grid may have another.
 
     Raises:
         ValueError: it does not fit.
@@ -114,19 +136,6 @@ def rename(name: str, starts: Mapping[str, str]) -> str | None:
     """Replace the start of a name by what the table has for it, the longest one if several fit; None if none does."""
     start = max((start for start in starts if name.startswith(start)), key=len, default=None)
     return None if start is None else starts[start] + name.removeprefix(start)
-
-
-def unwrap(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the weights of a file: below "model" (ours) or "state_dict" (open_clip's, OpenMMLab's), or all of it."""
-    nested = (content[key] for key in ("model", "state_dict") if isinstance(content.get(key), dict))
-    return strip_module(next(nested, content))
-
-
-def strip_module(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the "module." that DistributedDataParallel puts before each name."""
-    if all(name.startswith("module.") for name in weights):
-        return {name.removeprefix("module."): value for name, value in weights.items()}
-    return dict(weights)
 
 
 def uses_quick_gelu(model: nn.Module) -> bool | None:

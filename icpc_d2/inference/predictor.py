@@ -184,8 +184,7 @@ def read_config(weights: Path) -> CfgNode:
         raise FileNotFoundError(f"There is no checkpoint '{weights}'.")
     config, text = weights.with_name(CONFIG_NAME), None
     if not config.is_file():
-        content, _ = read_weights(str(weights))
-        config, text = weights, content.get("config")
+        config, text = weights, read_weights(str(weights)).get("config")
         if not isinstance(text, str):
             raise FileNotFoundError(
                 f"There is no {CONFIG_NAME} beside {weights}, nor a config inside of it. Copy the one that training "

@@ -17,18 +17,18 @@ def test_torch_files_and_safetensors_are_read(tmp_path: Path) -> None:
     torch.save(WEIGHTS, tmp_path / "weights.bin")
     save_file(WEIGHTS, tmp_path / "weights.safetensors")
     for name in ("weights.bin", "weights.safetensors"):
-        weights, is_torchscript = read_weights(str(tmp_path / name))
-        assert weights.keys() == WEIGHTS.keys()
-        assert not is_torchscript
-        torch.testing.assert_close(weights["a.weight"], WEIGHTS["a.weight"])
+        content = read_weights(str(tmp_path / name))
+        assert content["model"].keys() == WEIGHTS.keys()
+        assert "is_openai" not in content
+        torch.testing.assert_close(content["model"]["a.weight"], WEIGHTS["a.weight"])
 
 
 def test_torchscript_archives_are_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     torch.jit.script(torch.nn.Linear(2, 3)).save(tmp_path / "archive.pt")
-    weights, is_torchscript = read_weights(str(tmp_path / "archive.pt"))
+    content = read_weights(str(tmp_path / "archive.pt"))
     assert "archive.pt is a TorchScript archive and none of OpenAI's" in caplog.text
-    assert is_torchscript
-    assert {name: tuple(tensor.shape) for name, tensor in weights.items()} == {"weight": (3, 2), "bias": (3,)}
+    assert content["is_openai"]
+    assert {name: tuple(tensor.shape) for name, tensor in content["model"].items()} == {"weight": (3, 2), "bias": (3,)}
 
 
 class Exploit:
