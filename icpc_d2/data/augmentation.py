@@ -101,9 +101,6 @@ class PadTransform(Transform):
 
     def _pad(self, array: np.ndarray, value: np.ndarray | int) -> np.ndarray:
         h, w = array.shape[:2]
-        if h >= self.size[0] and w >= self.size[1]:
-            return array
-        padded = np.empty((max(h, self.size[0]), max(w, self.size[1]), *array.shape[2:]), array.dtype)
-        padded[...] = value
+        padded = np.full((max(h, self.size[0]), max(w, self.size[1]), *array.shape[2:]), value, array.dtype)
         padded[:h, :w] = array
         return padded

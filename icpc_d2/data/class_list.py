@@ -24,21 +24,13 @@ Color = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class ClassList:
-    """The classes of a data set, by training id.
+    """The classes of a data set, by training id."""
 
-    Attributes:
-        prompt_names: names as the prompts say them, unique.
-        names: names as reports show them, unique.
-        colors: (r, g, b) of each class, 0..255; empty when the file gives none.
-        ids: id of each class in the data set's own label files.
-        ignore_color: colour of ignored pixels in label maps in colour; None: there is none.
-    """
-
-    prompt_names: list[str]
-    names: list[str]
-    colors: list[Color]
-    ids: list[int]
-    ignore_color: Color | None = None
+    prompt_names: list[str]  # as the prompts say them, unique
+    names: list[str]  # as reports show them, unique
+    colors: list[Color]  # (r, g, b) of each class, 0..255; empty when the file gives none
+    ids: list[int]  # of each class in the data set's own label files
+    ignore_color: Color | None = None  # of ignored pixels in label maps in colour
 
     def __len__(self) -> int:
         return len(self.names)
@@ -78,8 +70,8 @@ def read_class_list(name: str | Path) -> ClassList:
     rows = [row for row in rows if row[0] != IGNORE]
     if not rows:
         raise ValueError(f"{path}: found no class, wanted one a line.")
-    columns = ([value for value in column if value is not None] for column in zip(*rows, strict=True))
-    prompt_names, names, colors, ids = columns
+    columns = zip(*rows, strict=True)
+    prompt_names, names, colors, ids = ([value for value in column if value is not None] for column in columns)
     for what, values in (("class names", prompt_names), ("other names", names), ("ids", ids)):
         check_unique(path, what, values)
     for what, values in (("a colour", colors), ("an id", ids)):

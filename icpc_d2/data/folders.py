@@ -79,13 +79,13 @@ def load_folder(images: Path, labels: Path) -> list[dict[str, str]]:
             f"found {len(image_files)} images in {images} and {len(label_files)} label maps in {labels}, and no image "
             "has a label map of the same name (without ending)."
         )
-    for what, other, alone in (
-        ("images", "label map", image_files.keys() - label_files.keys()),
-        ("label maps", "image", label_files.keys() - image_files.keys()),
+    for what, alone in (
+        ("images without a label map", image_files.keys() - label_files.keys()),
+        ("label maps without an image", label_files.keys() - image_files.keys()),
     ):
         if alone:
             names = ", ".join(sorted(alone)[:NAMED_FILES])
-            logger.warning("%s: %d %s without a %s are left out: %s.", images, len(alone), what, other, names)
+            logger.warning("%s: %d %s are left out: %s.", images, len(alone), what, names)
     return [{"file_name": str(image_files[stem][0]), "sem_seg_file_name": str(label_files[stem][0])} for stem in stems]
 
 

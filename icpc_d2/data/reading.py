@@ -3,8 +3,7 @@
 Detectron2's own mapper reads labels as 8-bit grey: palette PNGs become luminance and 16-bit ids are clipped to 255.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
 from detectron2.data import detection_utils
@@ -29,9 +28,8 @@ def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
     Raises:
         BadFileError: a missing, unreadable or truncated file.
     """
-    if not _mode(file_name).startswith("I"):
-        return _read(file_name, image_format)
-    return np.repeat(shift_to_8_bit(_read(file_name, None))[:, :, None], 3, axis=2)
+    image = _read(file_name, image_format)
+    return image if image.ndim == 3 else np.repeat(shift_to_8_bit(image)[:, :, None], 3, axis=2)
 
 
 def shift_to_8_bit(grey: np.ndarray) -> np.ndarray:
@@ -56,7 +54,6 @@ def read_label(
     Raises:
         BadFileError: a missing, unreadable or truncated file, or one that has colours that `colors` does not.
     """
-    _mode(file_name)  # may refuse the file
     label = _read(file_name, None)
     if colors and label.ndim == 3 and label.shape[2] in (3, 4):
         label = _ids_of_colors(file_name, label[:, :, :3], colors)
@@ -83,23 +80,13 @@ def _ids_of_colors(file_name: str, label: np.ndarray, colors: Mapping[tuple[int,
     return ids[place]
 
 
-def _mode(file_name: str) -> str:
-    """Return PIL's mode, from the header alone."""
-    with _naming(file_name), PathManager.open(file_name, "rb") as file, Image.open(file) as image:
-        if image.format == "EPS":
-            raise ValueError("PostScript, for which Pillow would start another program")
-        return image.mode
-
-
 def _read(file_name: str, image_format: str | None) -> np.ndarray:
-    with _naming(file_name):
-        return detection_utils.read_image(file_name, format=image_format)
-
-
-@contextmanager
-def _naming(file_name: str) -> Iterator[None]:
-    """Turn what PIL raises for broken files, mostly without their name, into one error that names the file."""
+    """Read a file as RGB or BGR, or as it is stored: where `image_format` is None, and grey of more than 8 bits."""
     try:
-        yield
-    except Exception as error:  # damaged bytes make it raise nearly anything
+        with PathManager.open(file_name, "rb") as file, Image.open(file) as image:  # reads the header alone
+            if image.format == "EPS":
+                raise ValueError("PostScript, for which Pillow would start another program")
+            as_stored = image.mode.startswith("I")
+        return detection_utils.read_image(file_name, format=None if as_stored else image_format)
+    except Exception as error:  # damaged bytes make PIL raise nearly anything, mostly without the file's name
         raise BadFileError(f"{file_name}: wanted a readable image, found: {error or type(error).__name__}") from error

@@ -16,31 +16,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SemSegDataset:
-    """A data set of images and label maps in flat folders, which pair by equal stems.
+    """A data set of images and label maps in flat folders, which pair by equal stems."""
 
-    Attributes:
-        name: of its splits in the catalogs, with ``{}`` for the split.
-        classes: class list, see :func:`icpc_d2.data.class_list.read_class_list`.
-        folder: of the whole data set, below the root of all.
-        images, labels: folders of images and of label maps in it, with ``{}`` for the split's folder.
-        splits: registered split -> folder.
-        image_ext, label_ext: endings of the images and of the label maps.
-        ignore_label: label value that is neither trained nor evaluated.
-        prepare: what `icpc prepare` is called with to make these folders.
-        generate: function of the root that makes the data on first use, for sets that are drawn instead of downloaded.
-    """
-
-    name: str
-    classes: str
-    folder: str
-    images: str = "images_detectron2/{}"
-    labels: str = "annotations_detectron2/{}"
+    name: str  # of its splits in the catalogs, with {} for the split
+    classes: str  # class list, see :func:`icpc_d2.data.class_list.read_class_list`
+    folder: str  # of the whole data set, below the root of all
+    images: str = "images_detectron2/{}"  # folder of images in it, with {} for the split's folder
+    labels: str = "annotations_detectron2/{}"  # folder of label maps, likewise
+    # Registered split -> folder.
     splits: Mapping[str, str] = field(default_factory=lambda: {"train": "train", "val": "val"})
     image_ext: str = "jpg"
     label_ext: str = "png"
-    ignore_label: int = 255
-    prepare: str = ""
-    generate: Callable[[str], None] | None = None
+    ignore_label: int = 255  # of pixels that are neither trained nor evaluated
+    prepare: str = ""  # what `icpc prepare` is called with to make these folders
+    generate: Callable[[str], None] | None = None  # makes the data below the root on first use: drawn, not downloaded
 
     def folders(self, root: str, split: str) -> tuple[str, str]:
         """Return the folders of the images and of the label maps of a split."""

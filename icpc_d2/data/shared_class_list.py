@@ -18,19 +18,12 @@ OTHER = -1
 
 @dataclass(frozen=True)
 class SharedClasses:
-    """The classes that a data set of one vocabulary and a model of another have in common.
+    """The classes that a data set of one vocabulary and a model of another have in common."""
 
-    Attributes:
-        names: of the n shared classes, as the data set calls them and in its order.
-        dataset_ids: (n,) their ids in the data set.
-        model_ids: ids of the model's classes that are one of them, ascending.
-        of_model: (model's classes,) place in `names` of each of the model's classes, :data:`OTHER` where it has none.
-    """
-
-    names: list[str]
-    dataset_ids: np.ndarray
-    model_ids: list[int]
-    of_model: np.ndarray
+    names: list[str]  # of the n shared classes, as the data set calls them and in its order
+    dataset_ids: np.ndarray  # (n,) their ids in the data set
+    model_ids: list[int]  # of the model's classes that are one of them, ascending
+    of_model: np.ndarray  # (model's classes,) place of each in `names`, :data:`OTHER` where it has none
 
     @property
     def to_dataset(self) -> np.ndarray:

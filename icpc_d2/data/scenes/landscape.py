@@ -86,13 +86,10 @@ def place_things(rng: Random, canvas: Canvas, horizon: int, road_leads_away: boo
         canvas.paint((image, mask), kind, distance=0.3 * (1 - size) ** 2, x=x - width // 2, y=row - height + 1)
 
 
-def _rows(size: Size) -> np.ndarray:
-    return np.arange(size[0], dtype=np.float32)[:, None]
-
-
 def _depth(size: Size, horizon: int) -> np.ndarray:
     """Compute how near each row is: (height, 1), 0 at the horizon and 1 at the lower edge."""
-    return ((_rows(size) - horizon) / (size[0] - horizon)).clip(0, 1)
+    rows = np.arange(size[0], dtype=np.float32)[:, None]
+    return ((rows - horizon) / (size[0] - horizon)).clip(0, 1)
 
 
 def _draw_sky(rng: Random, canvas: Canvas, zenith: np.ndarray, horizon: int) -> None:
@@ -107,7 +104,7 @@ def _draw_sky(rng: Random, canvas: Canvas, zenith: np.ndarray, horizon: int) -> 
 
 def _draw_mountains(rng: Random, canvas: Canvas, horizon: int) -> None:
     height, width = size = canvas.label.shape
-    rows = _rows(size)
+    rows = np.arange(height, dtype=np.float32)[:, None]
     rock = pick(rng, ROCKS)
     snow_line = horizon - height * rng.uniform(0.1, 0.4)
     for number in range(rng.integers(1, 4)):
@@ -138,7 +135,7 @@ def _draw_grass(rng: Random, canvas: Canvas, horizon: int) -> None:
     patches = fractal(rng, size, height / 10, stretch=3.0)
     image = textured(pick(rng, GRASSES), 0.7 * blades + 0.5 * patches, 0.3)
     far = (0.35 * (1 - depth))[:, :, None]
-    mask = np.broadcast_to(_rows(size) >= horizon, size)
+    mask = np.broadcast_to(np.arange(height)[:, None] >= horizon, size)
     canvas.paint(((image * (1 - far) + canvas.haze * far).clip(0, 1), mask), SceneClass.GRASS)
 
 
@@ -164,7 +161,7 @@ def _draw_water(rng: Random, canvas: Canvas, horizon: int, far_side: bool) -> np
 
 def _draw_road(rng: Random, canvas: Canvas, horizon: int, leads_away: bool, water: np.ndarray) -> None:
     height, width = size = canvas.label.shape
-    rows, columns = _rows(size), np.arange(width, dtype=np.float32)[None, :]
+    rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None, :]
     if leads_away:
         t = _depth(size, horizon).clip(1e-3)
         vanishing, foot = rng.uniform(0.25, 0.75, 2) * width
