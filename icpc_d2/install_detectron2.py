@@ -77,11 +77,8 @@ def check_detectron2() -> None:
     if package is None:
         raise ImportError(f"icpc_d2 needs Detectron2, which is not installed: run `{command}`.", name="detectron2")
     if not is_supported(package):
-        raise ImportError(
-            f"icpc_d2 needs Detectron2 of April 2024 or later, found that of 2021 in {package}: "
-            f"run `{command} --replace`.",
-            name="detectron2",
-        )
+        found = f"icpc_d2 needs Detectron2 of April 2024 or later, found that of 2021 in {package}"
+        raise ImportError(f"{found}: run `{command} --replace`.", name="detectron2")
 
 
 def install_wheel(site_packages: Path) -> None:

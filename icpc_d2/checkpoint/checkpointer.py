@@ -135,13 +135,15 @@ class ICPCCheckpointer(DetectionCheckpointer):
         key_maps.check_classes(checkpoint.pop("class_names", []), self._class_names)
         weights = checkpoint.pop("model")
         if checkpoint.get("matching_heuristics") is True:
-            self._load_imagenet(weights, str(checkpoint.get("__author__")) == "Caffe2")
+            weights = self._convert_imagenet(weights, str(checkpoint.get("__author__")) == "Caffe2")
         elif any(name.startswith("visual.") for name in weights):  # as OpenAI and open_clip save it
-            self._load_clip(weights, checkpoint.pop("is_openai", False) is True)
+            weights = self._convert_clip(weights, checkpoint.pop("is_openai", False) is True)
         else:
-            self.model.load_state_dict(key_maps.fit_weights(weights, self.model.state_dict()), strict=False)
+            weights = key_maps.fit_weights(weights, self.model.state_dict())
+        if missing := self.model.load_state_dict(weights, strict=False).missing_keys:
+            logger.info(f"Left at their initial values: {_by_module(missing)}.")
 
-    def _load_clip(self, weights: dict[str, Tensor], is_openai: bool) -> None:
+    def _convert_clip(self, weights: dict[str, Tensor], is_openai: bool) -> dict[str, Tensor]:
         if is_openai:
             check_quick_gelu(self.model)
         else:
@@ -151,10 +153,9 @@ class ICPCCheckpointer(DetectionCheckpointer):
         converted, dropped = key_maps.convert_clip(weights, self.model.state_dict())
         if dropped:
             logger.info(f"Parts of CLIP that this model does without: {_by_module(dropped)}.")
-        self._load_part(converted)
+        return converted
 
-    def _load_imagenet(self, weights: dict[str, Any], from_caffe2: bool) -> None:
-        self._convert_ndarray_to_tensor(weights)
+    def _convert_imagenet(self, weights: dict[str, Any], from_caffe2: bool) -> dict[str, Tensor]:
         model = {name: value for name, value in self.model.state_dict().items() if name.startswith(IMAGENET_RESNET)}
         weights = align_and_update_state_dicts(model, weights, c2_conversion=from_caffe2)
         converted = {name: fit(name, tensor, model[name]) for name, tensor in weights.items() if name in model}
@@ -167,12 +168,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
             for statistic in ("running_mean", "running_var")
         }
         check_names(model.keys() - converted.keys() - merged, unknown, "an ImageNet ResNet")
-        self._load_part(converted)
-
-    def _load_part(self, weights: dict[str, Tensor]) -> None:
-        result = self.model.load_state_dict(weights, strict=False)
-        if result.missing_keys:
-            logger.info(f"Left at their initial values: {_by_module(result.missing_keys)}.")
+        return converted
 
 
 class WeightsCheckpointer(ICPCCheckpointer):

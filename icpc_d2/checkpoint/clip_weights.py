@@ -86,8 +86,7 @@ def read_weights(file_name: str) -> dict[str, Any]:
             "torch.save, .safetensors, or OpenAI's .pt archive."
         ) from error
     if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise UnreadableWeightsError(f"{file_name} holds a {kind}, wanted a dict of tensors by name.")
+        raise UnreadableWeightsError(f"{file_name} holds a {type(content).__name__}, wanted a dict of tensors by name.")
     if not isinstance(content.get("model"), dict):
         nested = content.get("state_dict")
         content = {"model": nested if isinstance(nested, dict) else content, "meta": content.get("meta")}

@@ -15,11 +15,8 @@ TEXT_ENCODER = "text_encoder."
 # Start of a name in open_clip -> start of the name in our models; "{image}" is one of IMAGE_ENCODERS.
 CLIP_NAMES = {
     "visual.": "{image}",
-    "token_embedding.": "text_encoder.token_embedding.",
-    "positional_embedding": "text_encoder.positional_embedding",
-    "transformer.": "text_encoder.transformer.",
-    "ln_final.": "text_encoder.ln_final.",
-    "text_projection": "text_encoder.text_projection",
+    **{start: TEXT_ENCODER + start for start in ("token_embedding.", "positional_embedding", "transformer.")},
+    **{start: TEXT_ENCODER + start for start in ("ln_final.", "text_projection")},
 }
 # Parts of CLIP that no model of ours has: the contrastive scale, and the numbers in OpenAI's archives.
 CLIP_UNUSED = ("logit_scale", "logit_bias", "input_resolution", "context_length", "vocab_size")

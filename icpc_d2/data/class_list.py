@@ -1,6 +1,7 @@
-"""Class names, colours and original ids from plain text files.
+"""Plain text files of a data set's class names, colours and ids, and of those that a model of other classes shares.
 
-One class a line, in the order of the training ids: ``name | r g b | other name | id``. Only the name is needed.
+A class list has one class a line, in the order of the training ids: ``name | r g b | other name | id``. Only the name
+is needed.
 
 - ``name`` is what the prompts say: plain English, unique.
 - ``r g b`` is the display colour, 0..255. Label maps in colour are read by it.
@@ -8,17 +9,22 @@ One class a line, in the order of the training ids: ``name | r g b | other name 
 - ``id`` is what the data set's own label files call it; where it is not given, the training id.
 
 A line ``ignore | r g b`` is no class: it is the colour of ignored pixels in label maps in colour.
+
+A list of shared classes (the paper's Table 9) has one class a line, by the names that the prompts say: ``data set's
+name | model's name``, or one name where both say the same. Several of the model's classes may be one of the data set's.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 CLASS_LISTS = Path(__file__).parent / "classes"
+SHARED_CLASSES = Path(__file__).parent / "shared_classes"
 IGNORE = "ignore"
+OTHER = -1  # place or id of a class that is not shared
 Color = tuple[int, int, int]
 
 
@@ -73,7 +79,7 @@ def read_class_list(name: str | Path) -> ClassList:
     columns = zip(*rows, strict=True)
     prompt_names, names, colors, ids = ([value for value in column if value is not None] for column in columns)
     for what, values in (("class names", prompt_names), ("other names", names), ("ids", ids)):
-        check_unique(path, what, values)
+        _check_unique(path, what, values)
     for what, values in (("a colour", colors), ("an id", ids)):
         if len(values) not in (0, len(rows)):
             raise ValueError(f"{path}: {len(values)} of {len(rows)} classes have {what}; give all of them one or none.")
@@ -90,12 +96,64 @@ def _parse(line: str, where: str) -> tuple[str, str, Color | None, int | None]:
     return name, other or name, tuple(int(v) for v in values) or None, int(number) if number else None
 
 
-def check_unique(path: Path, what: str, values: Iterable) -> None:
-    """Refuse a file that says something twice.
+@dataclass(frozen=True)
+class SharedClasses:
+    """The classes that a data set of one vocabulary and a model of another have in common."""
+
+    names: list[str]  # of the n shared classes, as the data set calls them and in its order
+    dataset_ids: np.ndarray  # (n,) their ids in the data set
+    model_ids: list[int]  # of the model's classes that are one of them, ascending
+    of_model: np.ndarray  # (model's classes,) place of each in `names`, :data:`OTHER` where it has none
+
+    @property
+    def to_dataset(self) -> np.ndarray:
+        """Return (model's classes,): the id in the data set of each class, :data:`OTHER` where it has none."""
+        return np.append(self.dataset_ids, OTHER)[self.of_model]  # OTHER is the last one
+
+    def of_dataset(self, size: int, other: int) -> np.ndarray:
+        """Return (size,): the place in `names` of the data set's labels 0..size-1, `other` where one has none."""
+        table = np.full(size, other, np.int64)
+        table[self.dataset_ids] = np.arange(len(self.names))
+        return table
+
+
+def read_shared_classes(name: str, dataset_classes: Sequence[str], model_classes: Sequence[str]) -> SharedClasses:
+    """Read which classes are shared.
+
+    Args:
+        name: path of a text file, or the name of one of ``icpc_d2/data/shared_classes/*.txt`` without its ending.
+        dataset_classes, model_classes: all class names of both sides, by id, as the prompts say them.
 
     Raises:
-        ValueError: names the file, what the values are, and those that are repeated.
+        FileNotFoundError: no such file.
+        ValueError: a line that cannot be read, a name that one side does not have, one of the model's given twice.
     """
+    path = Path(name) if name.endswith(".txt") else SHARED_CLASSES / f"{name}.txt"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in SHARED_CLASSES.glob("*.txt")))
+        raise FileNotFoundError(f"no list of shared classes {path}; there are {known}, or give the path of a .txt")
+    pairs = []  # (the data set's name, the model's)
+    for line in filter(str.strip, path.read_text(encoding="utf-8-sig").splitlines()):
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) > 2 or not all(parts):
+            raise ValueError(f"{path}: found {line!r}, wanted 'name' or 'name of the data set | name of the model'.")
+        pairs.append((parts[0], parts[-1]))
+    if not pairs:
+        raise ValueError(f"{path}: found no class, wanted one a line.")
+    theirs, ours = zip(*pairs, strict=True)
+    for side, wanted, classes in (("data set", theirs, dataset_classes), ("model", ours, model_classes)):
+        if unknown := [found for found in wanted if found not in classes]:
+            raise ValueError(f"{path}: the {side} has no classes {unknown}; it has {', '.join(classes)}.")
+    _check_unique(path, "the model's names", ours)
+    ids = sorted({list(dataset_classes).index(name) for name in theirs})
+    names = [dataset_classes[index] for index in ids]
+    of_model = np.full(len(model_classes), OTHER, np.int64)
+    for name, model_name in pairs:
+        of_model[list(model_classes).index(model_name)] = names.index(name)
+    return SharedClasses(names, np.array(ids), np.flatnonzero(of_model != OTHER).tolist(), of_model)
+
+
+def _check_unique(path: Path, what: str, values: Iterable) -> None:
     if repeated := _repeated(values):
         raise ValueError(f"{path}: {what} must be unique, found more than once: {', '.join(map(str, repeated))}.")
 

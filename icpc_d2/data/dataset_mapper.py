@@ -104,15 +104,12 @@ class SemSegDatasetMapper:
 def training_augmentations(cfg: CfgNode, ignore_label: int) -> list[T.Augmentation | Transform]:
     """Build the paper's recipe, in the order in which mmsegmentation applies it; padded labels are `ignore_label`."""
     keys = cfg.INPUT
-    augmentations: list[T.Augmentation | Transform] = [
-        RandomScale(keys.SCALE_RANGE, keys.MIN_SIZE_TRAIN[0], keys.MAX_SIZE_TRAIN)
-    ]
+    flip = keys.RANDOM_FLIP
+    augmentations = [RandomScale(keys.SCALE_RANGE, keys.MIN_SIZE_TRAIN[0], keys.MAX_SIZE_TRAIN)]
     if keys.CROP.ENABLED:
         augmentations.append(RandomCrop(keys.CROP.SIZE, keys.CROP.SINGLE_CATEGORY_MAX_AREA, ignore_label))
-    if keys.RANDOM_FLIP != "none":
-        augmentations.append(
-            T.RandomFlip(horizontal=keys.RANDOM_FLIP == "horizontal", vertical=keys.RANDOM_FLIP == "vertical")
-        )
+    if flip != "none":
+        augmentations.append(T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
     if keys.COLOR_AUG_SSD:
         # Imported here: with it come a whole other model and its registrations.
         from detectron2.projects.point_rend import ColorAugSSDTransform

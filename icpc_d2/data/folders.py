@@ -16,7 +16,7 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from icpc_d2.data.class_list import ignore_label_of, read_class_list
-from icpc_d2.data.registration import set_metadata
+from icpc_d2.data.datasets import set_metadata
 
 logger = logging.getLogger(__name__)
 

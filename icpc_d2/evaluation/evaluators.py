@@ -6,7 +6,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
-from icpc_d2.data.shared_class_list import SharedClasses, read_shared_classes
+from icpc_d2.data.class_list import SharedClasses, read_shared_classes
 from icpc_d2.evaluation.image_writer import ImageWriter
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator, SharedClassesEvaluator
 

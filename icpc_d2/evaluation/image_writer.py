@@ -10,8 +10,8 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.file_io import PathManager
 from PIL import Image
 
+from icpc_d2.data.class_list import SharedClasses
 from icpc_d2.data.reading import read_image, read_label
-from icpc_d2.data.shared_class_list import SharedClasses
 from icpc_d2.evaluation.label_maps import label_map
 from icpc_d2.visualization import Palette, comparison
 

@@ -13,8 +13,8 @@ from detectron2 import evaluation
 from detectron2.data import MetadataCatalog
 from numpy.typing import DTypeLike
 
+from icpc_d2.data.class_list import OTHER, SharedClasses
 from icpc_d2.data.reading import read_label
-from icpc_d2.data.shared_class_list import OTHER, SharedClasses
 from icpc_d2.evaluation.label_maps import label_map
 from icpc_d2.modeling.labels import IGNORE_16_BIT
 

@@ -10,10 +10,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import ADE20K_SEM_SEG_CATEGORIES
 from PIL import Image
 
-from icpc_d2.data import registration
+from icpc_d2.data import datasets
 from icpc_d2.data.class_list import read_class_list
-from icpc_d2.data.datasets import DATASETS, register_all
-from icpc_d2.data.registration import SemSegDataset, register_dataset
+from icpc_d2.data.datasets import DATASETS, SemSegDataset, register_all, register_dataset
 
 
 def toy(name: str) -> SemSegDataset:
@@ -40,10 +39,10 @@ def forget() -> Callable[[str], str]:
 @pytest.fixture
 def warnings(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     # Detectron2's loggers do not pass on what they get, so the handler is set where the messages are written.
-    registration.logger.addHandler(caplog.handler)
+    datasets.logger.addHandler(caplog.handler)
     caplog.set_level(logging.WARNING)
     yield caplog
-    registration.logger.removeHandler(caplog.handler)
+    datasets.logger.removeHandler(caplog.handler)
 
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)

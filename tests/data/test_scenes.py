@@ -10,7 +10,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog
 
-from icpc_d2.data import datasets, read_image, read_label, registration
+from icpc_d2.data import datasets, read_image, read_label
 from icpc_d2.data.class_list import read_class_list
 from icpc_d2.data.scenes import dataset as scenes
 from icpc_d2.data.scenes import drawing
@@ -107,7 +107,7 @@ def listing(root: Path) -> list[str]:
 @pytest.mark.usefixtures("few")
 def test_scenes_are_made_on_first_use(tmp_path: Path) -> None:
     (row,) = (row for row in datasets.DATASETS if row.name == "scenes_sem_seg_{}")
-    pairs = registration.load_dataset(row, str(tmp_path), "val")
+    pairs = datasets.load_dataset(row, str(tmp_path), "val")
     assert len(pairs) == 2
     image, label = draw_scene((1, 0))
     np.testing.assert_array_equal(read_label(pairs[0]["sem_seg_file_name"]), label)

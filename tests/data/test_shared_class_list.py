@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icpc_d2.data.class_list import read_class_list
-from icpc_d2.data.shared_class_list import OTHER, SHARED_CLASSES, read_shared_classes
+from icpc_d2.data.class_list import OTHER, SHARED_CLASSES, read_class_list, read_shared_classes
 
 COCO_STUFF = read_class_list("coco_stuff_171").prompt_names
 # The numbers of the paper, section 4.5.

@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from PIL import Image
 from torch import Tensor
 
-from icpc_d2.data.shared_class_list import read_shared_classes
+from icpc_d2.data.class_list import read_shared_classes
 from icpc_d2.evaluation import build_evaluator
 from tests.support.evaluation import TINY_CLASSES, TinyDataset, evaluation_cfg
 

@@ -12,7 +12,7 @@ import scipy.io
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
-from icpc_d2.data import datasets, registration
+from icpc_d2.data import datasets
 from icpc_d2.data.class_list import read_class_list
 from icpc_d2.data.reading import read_image, read_label
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator
@@ -43,7 +43,7 @@ def pairs_of(root: Path, name: str) -> list[dict[str, str]]:
     for row in datasets.DATASETS:
         for split in row.splits:
             if row.name.format(split) == name:
-                pairs = registration.load_dataset(row, str(root), split)
+                pairs = datasets.load_dataset(row, str(root), split)
     metadata = MetadataCatalog.get(name)
     DatasetCatalog.register("evaluated", lambda: pairs)
     MetadataCatalog.get("evaluated").set(stuff_classes=metadata.stuff_classes, ignore_label=metadata.ignore_label)

@@ -51,7 +51,7 @@ def tree(rng: Random, height: int) -> Sprite:
 
 
 def building(rng: Random, height: int, scale: float) -> Sprite:
-    """Draw a front with rows of windows and a flat or gabled roof; its width is a share of `scale`."""
+    """Draw a front with rows of windows, some of them lit, and a flat or gabled roof; as wide as a share of `scale`."""
     height, width = size = max(height, 14), max(round(scale * rng.uniform(0.5, 1.1)), 10)
     wall = pick(rng, WALLS)
     image = textured(wall, noise(rng, size, 2.0, 2.0), 0.07) * gradient(1.05, 0.85, size)
@@ -63,24 +63,18 @@ def building(rng: Random, height: int, scale: float) -> Sprite:
     else:
         mask = np.ones(size, bool)
         image[: max(2, round(0.03 * height))] *= 0.7
-    _cut_windows(rng, image, wall, first_row=gable + 0.06)
-    shadow = np.ones(width, np.float32)
-    shadow[: round(width * rng.uniform(0, 0.35))] = 0.78  # the side that is turned away from the light
-    return (image * shadow[None, :, None]).clip(0, 1), mask
-
-
-def _cut_windows(rng: Random, image: np.ndarray, wall: np.ndarray, first_row: float) -> None:
-    """Draw a regular grid of windows, some of them lit, into the image."""
-    height, width = image.shape[:2]
     pane_height, pane_width = rng.uniform(6, 10), rng.uniform(5, 9)
     gap = rng.uniform(1.6, 2.2)
     dark = wall * rng.uniform(0.3, 0.55) + np.float32([0.02, 0.04, 0.07])
     lit = np.float32([0.95, 0.85, 0.55]) * rng.uniform(0.6, 1)
     share_lit = rng.choice([0.0, 0.1, 0.4])
-    for y in np.arange(first_row * height + 2, height - pane_height - 2, pane_height * gap):
+    for y in np.arange((gable + 0.06) * height + 2, height - pane_height - 2, pane_height * gap):
         for x in np.arange(pane_width * 0.6, width - pane_width * 1.2, pane_width * gap):
             window = image[round(y) : round(y + pane_height), round(x) : round(x + pane_width)]
             window[...] = lit if rng.random() < share_lit else dark * rng.uniform(0.85, 1.15)
+    shadow = np.ones(width, np.float32)
+    shadow[: round(width * rng.uniform(0, 0.35))] = 0.78  # the side that is turned away from the light
+    return (image * shadow[None, :, None]).clip(0, 1), mask
 
 
 def car(rng: Random, height: int, along: bool) -> Sprite:
