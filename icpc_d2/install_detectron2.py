@@ -67,11 +67,7 @@ def is_supported(package: Path) -> bool:
 
 
 def check_detectron2() -> None:
-    """Do nothing where a supported Detectron2 can be imported.
-
-    Raises:
-        ImportError: with the command to run, where Detectron2 is missing or is the release v0.6 of 2021.
-    """
+    """Raise ImportError, with the command to run, where Detectron2 is missing or is the release v0.6 of 2021."""
     command = shlex.join([sys.executable, str(Path(__file__).resolve())])
     package = find_detectron2()
     if package is None:

@@ -33,8 +33,7 @@ def write_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
         OSError: it cannot be written, as on a full disk; files that were there stay as they are.
         FloatingPointError: a weight of the model is not finite.
     """
-    ruined = [name for name, value in content["model"].items() if not bool(value.isfinite().all())]
-    if ruined:
+    if ruined := [name for name, value in content["model"].items() if not bool(value.isfinite().all())]:
         raise FloatingPointError(
             f"{path} is not written: {len(ruined)} tensors of the model hold NaN or infinity, first {ruined[0]}. "
             "Earlier checkpoints are whole: lower SOLVER.BASE_LR or set SOLVER.CLIP_GRADIENTS.ENABLED, and continue "
@@ -62,12 +61,9 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 def thin_out(folder: Path, iteration: int, kept: int) -> None:
-    """Remove all but the newest `kept` of the numbered checkpoints up to an iteration.
+    """Remove all but the newest `kept` of the numbered checkpoints up to the one just written; `kept` 0 removes none.
 
-    Args:
-        iteration: of the checkpoint that was just written. Higher-numbered files (a damaged one that resume skipped)
-            are kept; training overwrites them.
-        kept: 0: all.
+    Higher-numbered files (a damaged one that resume skipped) stay; training overwrites them.
     """
     if kept > 0:
         for _, path in [entry for entry in _numbered(folder) if entry[0] <= iteration][:-kept]:

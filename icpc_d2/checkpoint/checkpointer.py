@@ -179,11 +179,7 @@ class WeightsCheckpointer(ICPCCheckpointer):
 
 
 def load_text_encoder(model: nn.Module, path: str) -> None:
-    """Load CLIP's weights into the text encoder alone, for models whose image encoder is not CLIP's.
-
-    Args:
-        model: has a ``text_encoder``, by CLIP's own names.
-        path: ``clip://ViT-B-16`` or a file of CLIP's weights; empty: nothing is loaded.
+    """Load CLIP's weights from ``clip://ViT-B-16`` or a file into ``model.text_encoder`` alone; no path: do nothing.
 
     Raises:
         ValueError: weights that do not cover the text encoder, or not of its shapes; GELU in place of QuickGELU.

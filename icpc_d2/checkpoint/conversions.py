@@ -69,11 +69,7 @@ def convert_clip_weights(file_name: str, model: nn.Module, class_names: Sequence
 
 
 def convert_imagenet(file_name: str, model: nn.Module, class_names: Sequence[str]) -> Conversion:
-    """Convert an ImageNet ResNet by torchvision's, OpenMMLab's or Detectron2's names to Detectron2's, without a pickle.
-
-    Raises:
-        ValueError: the file cannot be read.
-    """
+    """Convert an ImageNet ResNet by torchvision's, OpenMMLab's or Detectron2's names, see :func:`read_imagenet`."""
     return Conversion(*read_imagenet(file_name))
 
 

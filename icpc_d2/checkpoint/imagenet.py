@@ -24,10 +24,7 @@ TORCHVISION_NAMES = {
 
 
 def read_imagenet(file_name: str) -> tuple[dict[str, Any], list[str]]:
-    """Read an ImageNet ResNet, without executing what the file holds.
-
-    Args:
-        file_name: Detectron2's ``.pkl``, or a state dict by torchvision's names (those of OpenMMLab's ResNets, too).
+    """Read Detectron2's ``.pkl`` or a state dict by torchvision's or OpenMMLab's names; nothing in it is executed.
 
     Returns:
         The content of a file that `ICPCCheckpointer` loads as an ImageNet ResNet, and the names of the classifier's
@@ -39,8 +36,8 @@ def read_imagenet(file_name: str) -> tuple[dict[str, Any], list[str]]:
     if file_name.endswith(".pkl"):
         weights, author = _read_pickle(file_name)
     else:
-        weights = {rename_torchvision(name): value for name, value in read_weights(file_name)["model"].items()}
-        author = "torchvision"
+        weights, author = read_weights(file_name)["model"], "torchvision"
+        weights = {rename_torchvision(name): value for name, value in weights.items()}
     dropped = [name for name in weights if is_classifier(name)]
     weights = {name: value for name, value in weights.items() if name not in dropped}
     return {"model": weights, "__author__": author, "matching_heuristics": True}, dropped

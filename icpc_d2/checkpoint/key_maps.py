@@ -54,11 +54,7 @@ def convert_clip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> 
 
 
 def check_names(missing: Iterable[str], unknown: Iterable[str], source: str) -> None:
-    """Refuse weights that do not cover a model or hold more than it has.
-
-    Raises:
-        ValueError: there are such names; the message holds them all.
-    """
+    """Raise ValueError, which holds all the names, for weights that do not cover a model or hold more than it has."""
     found = {"missing from the weights": missing, "not in the model": unknown}
     found = {what: sorted(name for name in names if not name.endswith(OPTIONAL)) for what, names in found.items()}
     if any(found.values()):
@@ -70,11 +66,7 @@ def check_names(missing: Iterable[str], unknown: Iterable[str], source: str) -> 
 
 
 def check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuse a checkpoint of other classes than the model's; one of them may be empty, which is any.
-
-    Raises:
-        ValueError: they differ; the message lists how.
-    """
+    """Raise ValueError, which lists how they differ, for other classes than the model's; either may be empty: any."""
     if not found or not wanted or list(found) == list(wanted):
         return
     pairs = enumerate(zip_longest(found, wanted, fillvalue="(none)"))
@@ -115,9 +107,7 @@ def fit(name: str, tensor: Tensor, target: Tensor, resize: bool = True) -> Tenso
 
 
 def resize_positions(embedding: Tensor, length: int) -> Tensor:
-    """Resize the grid of a position embedding (1 + n * n, C) bilinearly to (length, C) with length = 1 + m * m.
-
-    The first row, of the mean or class token, is kept.
+    """Resize the grid below the first row of a position embedding, (1 + n * n, C) -> (length, C), bilinearly.
 
     Raises:
         ValueError: one of the grids is not a square.
@@ -143,11 +133,7 @@ def uses_quick_gelu(model: nn.Module) -> bool | None:
 
 
 def check_quick_gelu(model: nn.Module) -> None:
-    """Refuse OpenAI's weights for a model with GELU, where they would quietly lose accuracy.
-
-    Raises:
-        ValueError: the model's CLIP encoders use GELU.
-    """
+    """Raise ValueError for OpenAI's weights in a model with GELU, where they would quietly lose accuracy."""
     if uses_quick_gelu(model) is False:
         names = ", ".join(f"{name}-quickgelu" for name in CLIP_MODELS)
         raise ValueError(

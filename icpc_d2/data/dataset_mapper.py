@@ -122,11 +122,7 @@ def training_augmentations(cfg: CfgNode, ignore_label: int) -> list[T.Augmentati
 
 
 def _label_arguments(dataset_names: Sequence[str]) -> dict[str, Any]:
-    """Return what all training sets say about their labels, as arguments of the mapper.
-
-    Raises:
-        ValueError: they differ.
-    """
+    """Return what all training sets say about their labels, as arguments of the mapper; ValueError: they differ."""
     found, colors = {}, {}
     for name in dataset_names:
         metadata = MetadataCatalog.get(name)

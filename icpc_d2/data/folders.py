@@ -27,11 +27,7 @@ NAMED_FILES = 5
 
 
 def register_folders(names: Iterable[str]) -> None:
-    """Register those of the data set names that are ``folder:<path>/<split>``; others are left alone.
-
-    Raises:
-        FileNotFoundError, ValueError: see :func:`register_folder_dataset`.
-    """
+    """Register those of the names that are ``folder:<path>/<split>`` by :func:`register_folder_dataset`."""
     for name in names:
         if name.startswith(PREFIX) and name not in DatasetCatalog.list():
             path = Path(name.removeprefix(PREFIX)).expanduser()
@@ -39,10 +35,7 @@ def register_folders(names: Iterable[str]) -> None:
 
 
 def register_folder_dataset(name: str, folder: str | Path, split: str) -> None:
-    """Register ``<folder>/images/<split>`` with ``<folder>/labels/<split>`` and ``<folder>/classes.txt``.
-
-    Args:
-        name: as the data set is called in ``DATASETS.TRAIN``.
+    """Register ``images/<split>``, ``labels/<split>`` and ``classes.txt`` of a folder by a name for ``DATASETS.TRAIN``.
 
     Raises:
         FileNotFoundError: one of the three is missing.
@@ -50,8 +43,7 @@ def register_folder_dataset(name: str, folder: str | Path, split: str) -> None:
     """
     folder = Path(folder)
     images, labels, class_file = folder / "images" / split, folder / "labels" / split, folder / CLASS_FILE
-    missing = [str(path) for path in (images, labels, class_file) if not path.exists()]
-    if missing:
+    if missing := [str(path) for path in (images, labels, class_file) if not path.exists()]:
         raise FileNotFoundError(
             f"The data set '{name}' lacks {', '.join(missing)}. Wanted below {folder}: images/{split}, labels/{split} "
             f"and {CLASS_FILE} with one class name a line. In '{PREFIX}...' the last part of the path is the split."

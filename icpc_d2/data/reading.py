@@ -17,13 +17,7 @@ class BadFileError(ValueError):
 
 
 def read_image(file_name: str, image_format: str = "RGB") -> np.ndarray:
-    """Read an image of any kind (grey, palette, alpha, CMYK, 16-bit), turned upright by its EXIF orientation.
-
-    Args:
-        image_format: "RGB" or "BGR".
-
-    Returns:
-        (H, W, 3) uint8.
+    """Read an image of any kind (grey, palette, alpha, CMYK, 16-bit), upright by EXIF, as (H, W, 3) uint8 RGB or BGR.
 
     Raises:
         BadFileError: a missing, unreadable or truncated file.
@@ -40,16 +34,13 @@ def shift_to_8_bit(grey: np.ndarray) -> np.ndarray:
 def read_label(
     file_name: str, dtype: DTypeLike | None = np.int64, colors: Mapping[tuple[int, int, int], int] | None = None
 ) -> np.ndarray:
-    """Read a label map: ids as stored, of 8-bit grey, palette (the indices, not their colours) and 16-bit files.
+    """Read a label map (H, W): ids as stored, of 8-bit grey, palette (the indices, not their colours) and 16-bit files.
 
     It also serves as ``sem_seg_loading_fn`` of Detectron2's ``SemSegEvaluator``.
 
     Args:
         dtype: must be able to hold the ids; None: as they are stored.
         colors: (r, g, b) -> id, for files that have colours instead of ids.
-
-    Returns:
-        (H, W) of `dtype`.
 
     Raises:
         BadFileError: a missing, unreadable or truncated file, or one that has colours that `colors` does not.
