@@ -13,7 +13,7 @@ from icpc_d2.modeling.windows import sliding_windows, whole_images
 
 
 class Segmentor:
-    """Mixed into a module that has a `backbone`, a `sem_seg_head` and :meth:`predict`."""
+    """Mixed into a module that has a `backbone`, a `sem_seg_head` and ``predict``, as ICPC's."""
 
     window: tuple[int, int, int] | None = None
     logits_type: type[LazyLogits] = LazyLogits
@@ -36,10 +36,6 @@ class Segmentor:
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
         self.window, self.logits_type = window, logits_type
-
-    def predict(self, images: Tensor) -> Tensor:
-        """Map normalized images (B, 3, H, W), sides multiples of 32, to logits (B, K, H / stride, W / stride)."""
-        raise NotImplementedError
 
     @property
     def device(self) -> torch.device:

@@ -2,7 +2,6 @@
 
 from icpc_d2.modeling.backbone.clip_resnet import ClipResNet
 from icpc_d2.modeling.backbone.clip_vit import ClipViT
-from icpc_d2.modeling.backbone.fpn import build_fpn_backbone
 from icpc_d2.modeling.backbone.pooled_resnet import PooledResNet
 
-__all__ = ["ClipResNet", "ClipViT", "PooledResNet", "build_fpn_backbone"]
+__all__ = ["ClipResNet", "ClipViT", "PooledResNet"]

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.attention_pool import AttentionPool
-from icpc_d2.modeling.backbone.image_encoder import ImageEncoder, check_outputs, wants_embeddings
+from icpc_d2.modeling.backbone.image_encoder import LEVELS, ImageEncoder, wants_embeddings
 
-_LEVELS = ("res2", "res3", "res4", "res5")
 NORMS = ("BN", "SyncBN", "naiveSyncBN")
 
 
@@ -47,13 +46,7 @@ class ClipResNet(ImageEncoder):
         if wants_embeddings(out_features):
             grid_size = (image_size or vision["image_size"]) // 32
             self.visual.attnpool = AttentionPool(grid_size, channels[-1], heads, config["embed_dim"])
-        shapes = {
-            name: ShapeSpec(channels=c, stride=4 * 2**i)
-            for i, (name, c) in enumerate(zip(_LEVELS, channels, strict=True))
-        }
-        shapes["global_embed"] = ShapeSpec(channels=config["embed_dim"])
-        shapes["dense_embed"] = ShapeSpec(channels=config["embed_dim"], stride=32)
-        self._shapes = check_outputs(shapes, out_features)
+        self.choose_outputs(out_features, channels, config["embed_dim"], embed_stride=32)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Normalized images (B, 3, H, W), sides multiples of 32 -> the outputs by name.
@@ -63,10 +56,8 @@ class ClipResNet(ImageEncoder):
         """
         outputs = {}
         x = self.visual.stem(images)
-        for name, stage in zip(
-            _LEVELS, (self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4), strict=True
-        ):
-            outputs[name] = x = stage(x)
+        for index, name in enumerate(LEVELS, start=1):
+            outputs[name] = x = self.visual.get_submodule(f"layer{index}")(x)
         if self.visual.attnpool is not None:
             outputs["global_embed"], outputs["dense_embed"] = self.visual.attnpool(x)
         return {name: outputs[name] for name in self._shapes}

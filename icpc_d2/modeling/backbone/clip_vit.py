@@ -10,9 +10,7 @@ from detectron2.modeling import BACKBONE_REGISTRY
 from torch import Tensor, nn
 
 from icpc_d2.modeling import clip
-from icpc_d2.modeling.backbone.image_encoder import ImageEncoder, check_outputs, wants_embeddings
-
-_LEVELS = ("res2", "res3", "res4", "res5")
+from icpc_d2.modeling.backbone.image_encoder import LEVELS, ImageEncoder, wants_embeddings
 
 
 class ClipViT(ImageEncoder):
@@ -64,10 +62,7 @@ class ClipViT(ImageEncoder):
         if not self.has_embeddings:
             self.visual.ln_post = self.visual.proj = None
         self.pyramid = _build_pyramid(vision["width"], norm)
-        shapes = {name: ShapeSpec(channels=vision["width"], stride=4 * 2**i) for i, name in enumerate(_LEVELS)}
-        shapes["global_embed"] = ShapeSpec(channels=config["embed_dim"])
-        shapes["dense_embed"] = ShapeSpec(channels=config["embed_dim"], stride=16)
-        self._shapes = check_outputs(shapes, out_features)
+        self.choose_outputs(out_features, [vision["width"]] * 4, config["embed_dim"], embed_stride=16)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Normalized images (B, 3, H, W), sides multiples of 32 -> the outputs by name.
@@ -81,7 +76,7 @@ class ClipViT(ImageEncoder):
             x = clip.residual_block(block, x, self.drop_path[index])
             if index in self.blocks:
                 maps[index] = x[:, 1:].transpose(1, 2).unflatten(2, size)
-        outputs = {name: self.pyramid[name](maps[index]) for name, index in zip(_LEVELS, self.blocks, strict=True)}
+        outputs = {name: self.pyramid[name](maps[index]) for name, index in zip(LEVELS, self.blocks, strict=True)}
         if self.has_embeddings:
             x = self.visual.ln_post(x) @ self.visual.proj
             outputs["global_embed"] = x[:, 0]

@@ -1,40 +1,49 @@
 """The outputs that the three image encoders have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 
-EMBEDDINGS = ("global_embed", "dense_embed")
-
-
-def wants_embeddings(out_features: Sequence[str]) -> bool:
-    """Whether an output needs the layers that lead to the joint embedding space."""
-    return any(name in EMBEDDINGS for name in out_features)
-
-
-def check_outputs(shapes: Mapping[str, ShapeSpec], out_features: Sequence[str]) -> dict[str, ShapeSpec]:
-    """Select the shapes of the outputs that are asked for.
-
-    Raises:
-        ValueError: for a name that the encoder does not have.
-    """
-    unknown = [name for name in out_features if name not in shapes]
-    if unknown:
-        raise ValueError(f"MODEL.CLIP.OUT_FEATURES has {unknown}; this image encoder has {list(shapes)}")
-    return {name: shapes[name] for name in out_features}
+LEVELS = ("res2", "res3", "res4", "res5")
 
 
 class ImageEncoder(Backbone):
-    """Reports its outputs, which a subclass selects into ``_shapes`` with :func:`check_outputs`."""
+    """Reports the outputs that a subclass has chosen by :meth:`choose_outputs`."""
 
-    _shapes: dict[str, ShapeSpec]
+    def choose_outputs(
+        self, out_features: Sequence[str], channels: Sequence[int], embed_channels: int, embed_stride: int
+    ) -> None:
+        """Keep the shapes of the outputs that are asked for.
+
+        Args:
+            channels: of res2..res5, whose strides are 4, 8, 16, 32.
+            embed_channels: C of ``global_embed`` and ``dense_embed``; the stride is that of the latter.
+
+        Raises:
+            ValueError: for a name that the encoder does not have.
+        """
+        shapes = {
+            name: ShapeSpec(channels=c, stride=4 * 2**i)
+            for i, (name, c) in enumerate(zip(LEVELS, channels, strict=True))
+        }
+        shapes["global_embed"] = ShapeSpec(channels=embed_channels)
+        shapes["dense_embed"] = ShapeSpec(channels=embed_channels, stride=embed_stride)
+        unknown = [name for name in out_features if name not in shapes]
+        if unknown:
+            raise ValueError(f"MODEL.CLIP.OUT_FEATURES has {unknown}; this image encoder has {list(shapes)}")
+        self._shapes = {name: shapes[name] for name in out_features}
 
     def output_shape(self) -> dict[str, ShapeSpec]:
-        """Channels and stride of each output; ``global_embed`` has no stride."""
+        """Return channels and stride of each output; ``global_embed`` has no stride."""
         return dict(self._shapes)
 
     @property
     def size_divisibility(self) -> int:
         """Images are padded to multiples of this."""
         return 32
+
+
+def wants_embeddings(out_features: Sequence[str]) -> bool:
+    """Tell whether an output needs the layers that lead to the joint embedding space."""
+    return not {"global_embed", "dense_embed"}.isdisjoint(out_features)

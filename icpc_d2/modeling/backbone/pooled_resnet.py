@@ -8,7 +8,7 @@ from torch import Tensor
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.attention_pool import AttentionPool
-from icpc_d2.modeling.backbone.image_encoder import ImageEncoder, check_outputs
+from icpc_d2.modeling.backbone.image_encoder import LEVELS, ImageEncoder
 
 _HEAD_CHANNELS = 64  # of CLIP's attention pools
 
@@ -26,12 +26,9 @@ class PooledResNet(ImageEncoder):
         """
         super().__init__()
         self.bottom_up = bottom_up
-        shapes = dict(bottom_up.output_shape())
-        channels = shapes["res5"].channels
-        self.attnpool = AttentionPool(grid_size, channels, channels // _HEAD_CHANNELS, embed_channels)
-        shapes["global_embed"] = ShapeSpec(channels=embed_channels)
-        shapes["dense_embed"] = ShapeSpec(channels=embed_channels, stride=shapes["res5"].stride)
-        self._shapes = check_outputs(shapes, out_features)
+        channels = [bottom_up.output_shape()[level].channels for level in LEVELS]
+        self.attnpool = AttentionPool(grid_size, channels[-1], channels[-1] // _HEAD_CHANNELS, embed_channels)
+        self.choose_outputs(out_features, channels, embed_channels, embed_stride=32)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Normalized images (B, 3, H, W), sides multiples of 32 -> the outputs by name, as `ClipResNet`."""

@@ -5,7 +5,7 @@ all images, interpolated from s rows of logits.
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,14 +38,13 @@ class _PixelCrossEntropy(torch.autograd.Function):
         row_bytes = 4 * logits[:, :, 0, 0].numel() * labels.shape[2]
         num_rows = max(1, STRIP_BYTES.get(logits.device.type, STRIP_BYTES["cuda"]) // row_bytes)
         with torch.autocast(logits.device.type, enabled=False):
-            for strip in _strips(logits.shape[2], labels.shape[1], num_rows, logits.device):
-                part = logits[:, :, strip.source].float().contiguous()
+            for source, target, weights in _strips(logits.shape[2], labels.shape[1], num_rows, logits.device):
                 total += _strip_loss(
-                    part,
-                    strip.weights,
-                    labels[:, None, strip.target],
-                    valid[:, None, strip.target],
-                    gradient[:, :, strip.source] if with_gradient else None,
+                    logits[:, :, source].float().contiguous(),
+                    weights,
+                    labels[:, None, target],
+                    valid[:, None, target],
+                    gradient[:, :, source] if with_gradient else None,
                 )
         count = valid.sum().clamp(min=1)
         ctx.dtype = logits.dtype
@@ -59,15 +58,11 @@ class _PixelCrossEntropy(torch.autograd.Function):
         return (gradient * (grad_output / count)).to(ctx.dtype), None, None, None
 
 
-class _Strip(NamedTuple):
-    source: slice  # rows of the logits
-    target: slice  # rows of the labels
-    weights: Tensor  # (r, s), from the former to the latter
-
-
 @lru_cache(maxsize=64)
-def _strips(source_rows: int, target_rows: int, num_rows: int, device: torch.device) -> list[_Strip]:
-    """Cut `target_rows` into strips of `num_rows`, each with what it is interpolated from; made once for a shape."""
+def _strips(
+    source_rows: int, target_rows: int, num_rows: int, device: torch.device
+) -> list[tuple[slice, slice, Tensor]]:
+    """Cut the labels' rows into strips: rows of the logits, of the labels, and weights (r, s); once for a shape."""
     # Interpolating unit vectors gives the weights exactly as PyTorch computes them.
     unit = torch.eye(source_rows, device="cpu")[None]
     weights = F.interpolate(unit, size=target_rows, mode="linear", align_corners=False)[0].T
@@ -76,7 +71,7 @@ def _strips(source_rows: int, target_rows: int, num_rows: int, device: torch.dev
         target = slice(top, min(top + num_rows, target_rows))
         used = weights[target].any(dim=0).nonzero()
         source = slice(int(used[0]), int(used[-1]) + 1)
-        strips.append(_Strip(source, target, weights[target, source].to(device)))
+        strips.append((source, target, weights[target, source].to(device)))
     return strips
 
 
