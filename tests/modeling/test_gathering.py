@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from icpc_d2.modeling.losses import Candidates, GatheredContrastiveLoss, sample_points
+from icpc_d2.modeling.losses import Candidates, GatheredContrastiveLoss
 from icpc_d2.modeling.losses.gathering import find_candidates, gather
+from icpc_d2.modeling.losses.sampling import sample_points
 
 IGNORE = 255
 SEEDS = [3, 1, 4, 15]  # of four images

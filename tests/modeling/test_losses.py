@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from icpc_d2.modeling.losses import ContrastiveLoss, info_nce, pixel_cross_entropy, sample_points
+from icpc_d2.modeling.losses import ContrastiveLoss, pixel_cross_entropy
+from icpc_d2.modeling.losses.contrastive import info_nce
+from icpc_d2.modeling.losses.sampling import sample_points
 
 IGNORE = 255
 
