@@ -32,6 +32,6 @@ def test_fuzz_and_memory(clone: Path) -> None:
     done = run_here(f"{memory.replace('45', '0.2')} {shlex.join([*SMALL, *data, *endless])}", clone)
     found = json.loads((clone / "memory.json").read_text())
     assert found["exit_code"] == 143, done.stdout
-    assert found["rss_end"] > 100 and found["images_per_second"][1] > 0
+    assert found["rss_end"] > 100 and max(found["images_per_second"]) > 0
     # In so short a run memory may still grow, which the exit status says.
     assert done.returncode == int(not found["is_flat"])

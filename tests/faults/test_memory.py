@@ -1,5 +1,6 @@
 """What memory.py makes of its samples."""
 
+import mmap
 import os
 
 import pytest
@@ -31,8 +32,9 @@ def test_what_settles_is_flat_and_what_leaks_is_not() -> None:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="Linux alone has /proc")
 def test_the_resident_size_of_a_process() -> None:
+    """Of memory fresh from the system: what other tests have freed would be taken again without a trace."""
     before = resident(os.getpid())
-    ballast = b"\1" * (64 << 20)
-    assert 50 < resident(os.getpid()) - before < 90
-    assert len(ballast) == 64 << 20
+    with mmap.mmap(-1, 64 << 20) as ballast:
+        ballast.write(b"\1" * len(ballast))
+        assert 50 < resident(os.getpid()) - before < 140
     assert resident(2**22 + 1) == 0
