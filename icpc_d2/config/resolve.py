@@ -42,6 +42,6 @@ def resolve_norms(cfg: CfgNode, num_processes: int) -> None:
         return
     replacement = "BN" if num_processes == 1 else "naiveSyncBN"
     for key, value in list(leaves(cfg)):
-        if value == "SyncBN":
+        if key.endswith("NORM") and value == "SyncBN":
             logger.info(f"{key}: SyncBN -> {replacement} ({num_processes} process(es) on {cfg.MODEL.DEVICE}).")
             cfg.merge_from_list([key, replacement])

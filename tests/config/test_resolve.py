@@ -57,9 +57,11 @@ def test_norms_are_what_the_run_can_do(
 ) -> None:
     cfg.MODEL.DEVICE = device
     cfg.MODEL.FPN.NORM = "GN"
+    cfg.OUTPUT_DIR = "SyncBN"  # a folder may be called so
     with caplog.at_level(logging.INFO, "icpc_d2"):
         resolve_norms(cfg, num_processes)
     model = cfg.MODEL
     found = [model.SEM_SEG_HEAD.NORM, model.FPN.NORM, model.CLIP.VIT_NORM, model.CLIP.RESNET_NORM, model.RESNETS.NORM]
     assert found == [norm, "GN", norm, norm, norm]
+    assert cfg.OUTPUT_DIR == "SyncBN"
     assert (f"MODEL.SEM_SEG_HEAD.NORM: SyncBN -> {norm}" in caplog.text) == (norm != "SyncBN")
