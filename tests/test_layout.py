@@ -136,6 +136,11 @@ def test_pages_of_the_plain_model_are_short(page: str) -> None:
     assert len((ROOT / f"icpc_d2/modeling/{page}.py").read_text().splitlines()) < 120
 
 
+def test_no_file_is_longer_than_one_idea() -> None:
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in SOURCES}
+    assert {name: length for name, length in lengths.items() if length > 250} == {}
+
+
 def test_public_names_have_one_meaning() -> None:
     homes: dict[str, list[str]] = {}
     for module, tree in TREES.items():

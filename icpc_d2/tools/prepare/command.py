@@ -18,7 +18,7 @@ from icpc_d2.tools.prepare.camvid import CAMVID
 from icpc_d2.tools.prepare.cityscapes import CITYSCAPES
 from icpc_d2.tools.prepare.coco_stuff import COCO_STUFF_10K, COCO_STUFF_164K
 from icpc_d2.tools.prepare.isaid import ISAID, prepare_isaid
-from icpc_d2.tools.prepare.recipe import run
+from icpc_d2.tools.prepare.run import run
 from icpc_d2.tools.prepare.voc import PASCAL_CONTEXT, VOC
 
 SETS = {

@@ -19,7 +19,8 @@ from icpc_d2.data.class_list import read_class_list
 from icpc_d2.data.reading import read_image, read_label
 from icpc_d2.tools.prepare.archives import Archive
 from icpc_d2.tools.prepare.converters import convert_label, id_table, link_or_copy
-from icpc_d2.tools.prepare.recipe import Files, Preparation, Split, Task, run
+from icpc_d2.tools.prepare.recipe import Files, Preparation, Split, Task
+from icpc_d2.tools.prepare.run import run
 
 OFFICIAL_COUNTS = {"train": 1411, "val": 458}
 LABEL = "_instance_color_RGB.png"
