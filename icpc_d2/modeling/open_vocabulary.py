@@ -17,14 +17,10 @@ PREDICT_FROM = ("decoder", "alignment")
 
 
 class ModelOutput(NamedTuple):
-    """Both predictions of a model for an image.
+    """Both predictions of a model for an image."""
 
-    Attributes:
-        decision: logits of whichever of the two was asked.
-        alignment: A / temperature, of the same classes; None of a model that compares no text with images.
-    """
-
-    decision: LazyLogits
+    decision: LazyLogits  # logits of whichever of the two was asked
+    # A / temperature, of the same classes; None of a model that compares no text with images
     alignment: LazyLogits | None
 
 

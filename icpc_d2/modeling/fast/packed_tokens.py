@@ -18,21 +18,13 @@ SEQUENCE_TOKENS = 192
 
 
 class PackedSequences(NamedTuple):
-    """Sequences of one vocabulary.
+    """Sequences of one vocabulary."""
 
-    Attributes:
-        ids: (S, T) token ids.
-        offsets: (S, T) place of each token in its own name.
-        mask: (S, 1, L, L) bool, whether a token (row) sees another: the prefix and its own name, up to itself.
-        eot_positions: (S, M) where the names end in their sequence; 0 where a sequence has fewer than M.
-        eot_mask: (S, 1, M, L), the rows of `mask` at these positions.
-    """
-
-    ids: Tensor
-    offsets: Tensor
-    mask: Tensor
-    eot_positions: Tensor
-    eot_mask: Tensor
+    ids: Tensor  # (S, T) token ids
+    offsets: Tensor  # (S, T) place of each token in its own name
+    mask: Tensor  # (S, 1, L, L) bool, whether a token (row) sees another: the prefix and its own name, up to itself
+    eot_positions: Tensor  # (S, M) where the names end in their sequence; 0 where a sequence has fewer than M
+    eot_mask: Tensor  # (S, 1, M, L), the rows of `mask` at these positions
 
 
 class PackedClassTokens(ClassTokens):

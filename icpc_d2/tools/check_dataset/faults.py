@@ -28,40 +28,24 @@ MODES = {
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault of a data set.
+    """A fault of a data set."""
 
-    Attributes:
-        kind: what, in a few words, the same for all of its kind.
-        where: the file, or the class.
-        message: what was found and what was wanted.
-        is_error: False: a warning; training goes on with it.
-    """
-
-    kind: str
-    where: str
-    message: str
-    is_error: bool = True
+    kind: str  # what, in a few words, the same for all of its kind
+    where: str  # the file, or the class
+    message: str  # what was found and what was wanted
+    is_error: bool = True  # False: a warning; training goes on with it
 
 
 @dataclass
 class Report:
-    """The content and the faults of a data set of K classes.
+    """The content and the faults of a data set of K classes."""
 
-    Attributes:
-        names: of the classes, as the prompts say them.
-        faults: everything that is wrong.
-        pairs: number of images with a label map.
-        pixels: (K,) int64, labelled pixels of each class.
-        images: (K,) int64, images that show each class.
-        ignored: number of ignored pixels.
-    """
-
-    names: Sequence[str] = ()
-    faults: list[Fault] = field(default_factory=list)
-    pairs: int = 0
-    pixels: np.ndarray = field(init=False)
-    images: np.ndarray = field(init=False)
-    ignored: int = 0
+    names: Sequence[str] = ()  # of the classes, as the prompts say them
+    faults: list[Fault] = field(default_factory=list)  # everything that is wrong
+    pairs: int = 0  # number of images with a label map
+    pixels: np.ndarray = field(init=False)  # (K,) int64, labelled pixels of each class
+    images: np.ndarray = field(init=False)  # (K,) int64, images that show each class
+    ignored: int = 0  # number of ignored pixels
 
     def __post_init__(self) -> None:
         self.pixels, self.images = np.zeros((2, len(self.names)), np.int64)
@@ -69,16 +53,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of label maps, and how these are to be read.
+    """The classes of label maps, and how these are to be read."""
 
-    Attributes:
-        names: of the K classes, as the prompts say them; ids are 0..K-1 or `ignore_label`.
-        colors: (r, g, b) -> id, for label images in colour.
-    """
-
-    names: Sequence[str]
+    names: Sequence[str]  # of the K classes, as the prompts say them; ids are 0..K-1 or `ignore_label`
     ignore_label: int = 255
-    colors: Mapping[tuple[int, int, int], int] | None = None
+    colors: Mapping[tuple[int, int, int], int] | None = None  # (r, g, b) -> id, for label images in colour
 
 
 def inspect(

@@ -27,21 +27,13 @@ NO_COST = ("WEIGHTS", "CONTRASTIVE.", "PIXEL_MEAN", "PIXEL_STD", "ALIGNMENT.LOSS
 
 
 class Row(NamedTuple):
-    """A row of the paper.
+    """A row of the paper."""
 
-    Attributes:
-        table: its number, "-" for what is not in the paper.
-        row: what it is called there.
-        config: path below ``configs/``; empty: there is none.
-        published: mIoU in percent, one figure or several.
-        log: of our run, as a path from ``configs/``; empty: not run.
-    """
-
-    table: str
-    row: str
-    config: str
-    published: str
-    log: str
+    table: str  # its number, "-" for what is not in the paper
+    row: str  # what it is called there
+    config: str  # path below ``configs/``; empty: there is none
+    published: str  # mIoU in percent, one figure or several
+    log: str  # of our run, as a path from ``configs/``; empty: not run
 
 
 class Counts(NamedTuple):

@@ -12,17 +12,11 @@ VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg
 
 
 class Source(NamedTuple):
-    """One image, video or camera.
+    """One image, video or camera."""
 
-    Attributes:
-        kind: "image", "video" or "camera".
-        place: the path, or the camera's index.
-        name: what its results are called, unique among all.
-    """
-
-    kind: str
-    place: str
-    name: str
+    kind: str  # "image", "video" or "camera"
+    place: str  # the path, or the camera's index
+    name: str  # what its results are called, unique among all
 
 
 def find_sources(inputs: Iterable[str]) -> tuple[list[Source], dict[str, str]]:

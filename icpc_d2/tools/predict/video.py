@@ -22,29 +22,18 @@ CAMERA_CLOCK = 1000
 
 
 class Frame(NamedTuple):
-    """One image of a video.
+    """One image of a video."""
 
-    Attributes:
-        image: (H, W, 3) uint8, RGB.
-        tick: when it is shown, in units of `clock`.
-        clock: seconds.
-    """
-
-    image: np.ndarray
-    tick: int
-    clock: Fraction
+    image: np.ndarray  # (H, W, 3) uint8, RGB
+    tick: int  # when it is shown, in units of `clock`
+    clock: Fraction  # seconds
 
 
 class VideoInfo(NamedTuple):
-    """The rate and the length that a video states.
+    """The rate and the length that a video states."""
 
-    Attributes:
-        rate: mean number of frames a second.
-        frames: their number; 0 if the file does not say.
-    """
-
-    rate: Fraction
-    frames: int
+    rate: Fraction  # mean number of frames a second
+    frames: int  # their number; 0 if the file does not say
 
 
 def import_av() -> "av":

@@ -18,20 +18,14 @@ from icpc_d2.files import TEMPORARY, atomically
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip or tar file, possibly compressed, and what of it is needed.
+    """A zip or tar file, possibly compressed, and what of it is needed."""
 
-    Attributes:
-        pattern: glob of the file, below the root of all data sets.
-        into: folder below the root.
-        keep: top-level names to unpack: a member ``any/images/a.jpg`` with keep=("images",) goes to
-            ``<into>/images/a.jpg``, whatever folders the archive puts around it.
-        endings: of the members to unpack; empty: all.
-    """
-
-    pattern: str
-    into: str
+    pattern: str  # glob of the file, below the root of all data sets
+    into: str  # folder below the root
+    # top-level names to unpack: a member ``any/images/a.jpg`` with keep=("images",) goes to ``<into>/images/a.jpg``,
+    # whatever folders the archive puts around it
     keep: tuple[str, ...]
-    endings: tuple[str, ...] = ()
+    endings: tuple[str, ...] = ()  # of the members to unpack; empty: all
 
     def target(self, name: str) -> PurePosixPath | None:
         """Return the path below `into` of a member; None if it is not needed, or not trusted: it climbs upwards."""

@@ -68,13 +68,9 @@ def write_tiles(
 
 @dataclass(frozen=True)
 class TiledFiles(Files):
-    """Files whose `convert` also takes ``boxes`` and writes a file for each, ``<stem>_<top>_<bottom>_<left>_<right>``.
+    """Files whose `convert` takes ``boxes``, too, and writes one for each, ``<stem>_<top>_<bottom>_<left>_<right>``."""
 
-    Attributes:
-        tile, overlap: in pixels.
-    """
-
-    tile: int = 0
+    tile: int = 0  # in pixels
     overlap: int = 0
 
     def task_of(self, file: Path) -> Task:

@@ -23,23 +23,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Files:
-    """The images or the label maps of a split.
+    """The images or the label maps of a split."""
 
-    Attributes:
-        source: their folder in the download.
-        target: the folder that Detectron2 will read.
-        pattern: glob of their names below `source`, with a "*" before their ending; empty: they stay where they are.
-        convert: ``convert(source file, target file)``.
-        suffix: of their names in `target`; empty: as in the download.
-        stems: what the "*" stands for, where a list says it.
-    """
-
-    source: Path
-    target: Path
+    source: Path  # their folder in the download
+    target: Path  # the folder that Detectron2 will read
+    # glob of their names below `source`, with a "*" before their ending; empty: they stay where they are
     pattern: str = ""
-    convert: Callable[..., None] = link_or_copy
-    suffix: str = ""
-    stems: Sequence[str] | None = None
+    convert: Callable[..., None] = link_or_copy  # ``convert(source file, target file)``
+    suffix: str = ""  # of their names in `target`; empty: as in the download
+    stems: Sequence[str] | None = None  # what the "*" stands for, where a list says it
 
     def found(self) -> list[Path]:
         """Return the files of the download that are there, in the order of their names; hidden files are none."""
@@ -65,24 +57,15 @@ class Files:
 
 @dataclass
 class Split:
-    """One split of a data set.
+    """One split of a data set."""
 
-    Attributes:
-        name: as people call it.
-        images, labels: they pair by their stems in the prepared data set. Nothing is made without label maps.
-        num_classes: prepared label maps hold 0..num_classes - 1 or the ignore label.
-        official_count: number of pairs in the official data set; None: not known.
-        stems: of the pairs in the official data set, as far as they are known.
-        listed: the file that lists them, where the download has one.
-    """
-
-    name: str
-    images: Files
+    name: str  # as people call it
+    images: Files  # pair with the label maps by their stems; nothing is made without these
     labels: Files
-    num_classes: int
-    official_count: int | None = None
-    stems: Collection[str] = ()
-    listed: Path | None = None
+    num_classes: int  # prepared label maps hold 0..num_classes - 1 or the ignore label
+    official_count: int | None = None  # number of pairs in the official data set; None: not known
+    stems: Collection[str] = ()  # of the pairs in the official data set, as far as they are known
+    listed: Path | None = None  # the file that lists them, where the download has one
     tasks: list[Task] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -96,24 +79,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Preparation:
-    """A data set and how to prepare it.
+    """A data set and how to prepare it."""
 
-    Attributes:
-        name: as people call it.
-        folder: where the download must lie below the root.
-        page: where to download it.
-        archive: what to download, and how large it is.
-        splits: gives the splits below a root; may raise ValueError or OSError.
-        archives: files that are unpacked first where they are found.
-        mistaken: glob of a file or folder name -> what it is, for downloads that people take for this one.
-    """
-
-    name: str
-    folder: str
-    page: str
-    archive: str
-    splits: Callable[[Path], Iterable[Split]]
-    archives: tuple[Archive, ...] = ()
+    name: str  # as people call it
+    folder: str  # where the download must lie below the root
+    page: str  # where to download it
+    archive: str  # what to download, and how large it is
+    splits: Callable[[Path], Iterable[Split]]  # gives the splits below a root; may raise ValueError or OSError
+    archives: tuple[Archive, ...] = ()  # files that are unpacked first where they are found
+    # glob of a file or folder name -> what it is, for downloads that people take for this one
     mistaken: Mapping[str, str] = field(default_factory=dict)
 
 
