@@ -48,7 +48,7 @@ setup(
     py_modules=["icpc_cli"],
     entry_points={"console_scripts": ["icpc = icpc_cli:main"]},
     package_data={
-        "icpc_d2.configs": ["**/*.yaml"],
+        "icpc_d2.configs": ["**/*.yaml", "lazy/**/*.py"],
         "icpc_d2.data": ["classes/*.txt", "shared_classes/*.txt"],
         "icpc_d2.modeling": ["architectures/*.json"],
         "icpc_d2.tools.config_table": ["*.csv"],

@@ -158,7 +158,11 @@ def test_our_wheel_ships_the_command_all_modules_class_lists_architectures_and_c
         if path.suffix in (".py", ".txt", ".json", ".csv")
     ]
     wanted += [Path("icpc_cli.py")]
-    wanted += ["icpc_d2" / path.relative_to(ROOT) for path in (ROOT / "configs").rglob("*.yaml")]
+    wanted += [
+        "icpc_d2" / path.relative_to(ROOT)
+        for path in (ROOT / "configs").rglob("*.*")
+        if path.suffix in (".yaml", ".py")
+    ]
     assert {path.as_posix() for path in wanted} <= shipped
     assert not [name for name in shipped if name.startswith(("tests/", "configs/"))]
 

@@ -25,14 +25,17 @@ class ConfigError(ValueError):
 def get_config_file(name: str) -> str:
     """Return the path of a config such as "ade20k/icpc_R50.yaml", below ``configs/``, for ``cfg.merge_from_file``.
 
+    Those that end in ".py" are for ``LazyConfig.load``.
+
     Raises:
         FileNotFoundError: with the names that there are.
     """
     for folder in _FOLDERS:
         if (folder / name).is_file():
             return str(folder / name)
-    known = sorted(path.relative_to(folder).as_posix() for folder in _FOLDERS for path in folder.rglob("*.yaml"))
-    runnable = [path for path in known if not path.startswith("common/")]
+    files = [(folder, path) for folder in _FOLDERS for ending in ("yaml", "py") for path in folder.rglob(f"*.{ending}")]
+    known = sorted(path.relative_to(folder).as_posix() for folder, path in files)
+    runnable = [path for path in known if not path.startswith(("common/", "lazy/common/"))]
     raise FileNotFoundError(f"there is no config '{name}'; wanted is one of: {', '.join(runnable)}")
 
 

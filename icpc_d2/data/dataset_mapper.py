@@ -101,6 +101,14 @@ class SemSegDatasetMapper:
         return label.astype(np.uint8 if fits else np.int32)
 
 
+def build_training_mapper(
+    datasets: str | Sequence[str], augmentations: Sequence[T.Augmentation | Transform], image_format: str
+) -> SemSegDatasetMapper:
+    """Build the mapper of a training without a config; ids are checked by the metadata of its data sets."""
+    arguments = _label_arguments([datasets] if isinstance(datasets, str) else datasets)
+    return SemSegDatasetMapper(True, augmentations=augmentations, image_format=image_format, **arguments)
+
+
 def training_augmentations(cfg: CfgNode, ignore_label: int) -> list[T.Augmentation | Transform]:
     """Build the paper's recipe, in the order in which mmsegmentation applies it; padded labels are `ignore_label`."""
     keys = cfg.INPUT

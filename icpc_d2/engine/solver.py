@@ -1,6 +1,7 @@
 """Optimizer and learning rate of the paper's recipe, which is DenseCLIP's, and how its batch is divided."""
 
 import logging
+from collections.abc import Callable
 
 import torch
 from detectron2.config import CfgNode
@@ -34,7 +35,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay_norm=cfg.SOLVER.WEIGHT_DECAY_NORM,
         bias_lr_factor=cfg.SOLVER.BIAS_LR_FACTOR,
         weight_decay_bias=cfg.SOLVER.WEIGHT_DECAY_BIAS,
-        lr_factor_func=lambda name: cfg.SOLVER.BACKBONE_MULTIPLIER if is_image_backbone(name) else 1.0,
+        lr_factor_func=backbone_lr_factor(cfg.SOLVER.BACKBONE_MULTIPLIER),
     )
     momentum = {"momentum": cfg.SOLVER.MOMENTUM, "nesterov": cfg.SOLVER.NESTEROV}
     optimizers = {"AdamW": (torch.optim.AdamW, {}), "SGD": (torch.optim.SGD, momentum)}
@@ -52,6 +53,11 @@ def is_image_backbone(name: str) -> bool:
     return name.startswith("backbone.") and not name.startswith("backbone.fpn_")
 
 
+def backbone_lr_factor(multiplier: float) -> Callable[[str], float]:
+    """Return the function from a parameter's name to its factor on the learning rate."""
+    return lambda name: multiplier if is_image_backbone(name) else 1.0
+
+
 def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
     """Build "WarmupPolyLR" (linear warm-up, then poly decay to ``SOLVER.POLY_END_LR``) or one of Detectron2's own.
 
@@ -59,14 +65,39 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRSche
     """
     if cfg.SOLVER.LR_SCHEDULER_NAME != POLY:
         return build_detectron2_lr_scheduler(cfg, optimizer)
-    schedule = WarmupParamScheduler(
-        PolySchedule(cfg.SOLVER.POLY_POWER, cfg.SOLVER.POLY_END_LR / cfg.SOLVER.BASE_LR),
-        cfg.SOLVER.WARMUP_FACTOR,
-        min(cfg.SOLVER.WARMUP_ITERS / cfg.SOLVER.MAX_ITER, 1.0),
-        cfg.SOLVER.WARMUP_METHOD,
-        cfg.SOLVER.RESCALE_INTERVAL,
+    keys = cfg.SOLVER
+    schedule = poly_schedule(
+        keys.MAX_ITER,
+        keys.BASE_LR,
+        keys.POLY_END_LR,
+        keys.POLY_POWER,
+        keys.WARMUP_ITERS,
+        keys.WARMUP_FACTOR,
+        keys.WARMUP_METHOD,
+        keys.RESCALE_INTERVAL,
     )
-    return LRMultiplier(optimizer, multiplier=schedule, max_iter=cfg.SOLVER.MAX_ITER)
+    return LRMultiplier(optimizer, multiplier=schedule, max_iter=keys.MAX_ITER)
+
+
+def poly_schedule(
+    max_iter: int,
+    base_lr: float,
+    end_lr: float,
+    power: float,
+    warmup_iters: int,
+    warmup_factor: float,
+    warmup_method: str = "linear",
+    rescale_interval: bool = False,
+) -> WarmupParamScheduler:
+    """Return "WarmupPolyLR" as a multiplier of `base_lr` over the share of the training done.
+
+    Args:
+        end_lr: that the decay ends at.
+        warmup_iters, warmup_factor, warmup_method, rescale_interval: as Detectron2's keys in ``SOLVER``.
+    """
+    decay = PolySchedule(power, end_lr / base_lr)
+    warmup = min(warmup_iters / max_iter, 1.0)
+    return WarmupParamScheduler(decay, warmup_factor, warmup, warmup_method, rescale_interval)
 
 
 class PolySchedule(PolynomialDecayParamScheduler):

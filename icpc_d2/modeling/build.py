@@ -6,7 +6,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_backbone, build_sem_seg_head
-from torch import Tensor
+from torch import Tensor, nn
 
 from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
 from icpc_d2.modeling.class_names import get_class_names
@@ -64,6 +64,24 @@ def build_parts(cfg: CfgNode) -> dict[str, Any]:
         "sem_seg_head": build_sem_seg_head(cfg, neck.output_shape()),
         "alignment_loss": build_alignment_loss(cfg, alignment),
     }
+
+
+def check_parts(model: nn.Module) -> None:
+    """Check that the parts of an ICPC, which a LazyConfig lists one by one, were built for each other.
+
+    Raises:
+        ValueError: two of them disagree on the classes, the learned tokens or the ignored label.
+    """
+    tokens, head, loss = model.class_tokens, model.sem_seg_head, model.alignment_loss
+    contrastive = loss.contrastive_loss or loss
+    for first, second, values in (
+        ("class_tokens.names", "sem_seg_head.num_classes", (len(tokens), getattr(head, "num_classes", len(tokens)))),
+        ("class_tokens.num_context", "prompt", (tokens.num_context, model.prompt.num_context)),
+        ("alignment_loss.ignore_value", "sem_seg_head.ignore_value", (loss.ignore_value, head.ignore_value)),
+        ("contrastive_loss.ignore_value", "alignment_loss", (contrastive.ignore_value, loss.ignore_value)),
+    ):
+        if values[0] != values[1]:
+            raise ValueError(f"the parts of ICPC must agree: {first} is for {values[0]}, {second} for {values[1]}")
 
 
 def build_text(cfg: CfgNode, names: list[str], channels: int) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The class names of a model, from the config or the metadata of the data set that it is trained on."""
 
+from collections.abc import Sequence
+
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
@@ -16,8 +18,7 @@ def get_class_names(cfg: CfgNode) -> list[str]:
     names, source = list(cfg.MODEL.CLASS_NAMES), "MODEL.CLASS_NAMES"
     if not names and cfg.DATASETS.TRAIN:
         source = f"the metadata of {cfg.DATASETS.TRAIN[0]!r}"
-        metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
-        names = list(metadata.get("prompt_classes") or metadata.get("stuff_classes") or [])
+        names = read_class_names(cfg.DATASETS.TRAIN)
     if not names:
         raise ValueError(
             "there are no class names; name a registered data set in DATASETS.TRAIN (its metadata needs "
@@ -30,3 +31,18 @@ def get_class_names(cfg: CfgNode) -> list[str]:
             "leave NUM_CLASSES at 0 to take their number"
         )
     return names
+
+
+def read_class_names(datasets: str | Sequence[str]) -> list[str]:
+    """Return ``prompt_classes`` (else ``stuff_classes``) of the metadata of a data set, or of the first of several.
+
+    Without either, or without a data set, there are none.
+    """
+    first = datasets if isinstance(datasets, str) else next(iter(datasets), None)
+    metadata = {} if first is None else MetadataCatalog.get(first)
+    return list(metadata.get("prompt_classes") or metadata.get("stuff_classes") or [])
+
+
+def count_classes(names: Sequence[str]) -> int:
+    """Return the number of classes, for config files in which other parts are built for as many."""
+    return len(names)

@@ -61,6 +61,7 @@ class ICPC(Segmentor, nn.Module):
         self.alignment_loss = alignment_loss
         self.max_iter = max_iter
         self.predict_from = predict_from
+        build.check_parts(self)
         self.configure_inference(**inference)
 
     @classmethod

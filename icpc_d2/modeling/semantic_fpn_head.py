@@ -34,8 +34,9 @@ class SemanticFPNHead(SemSegFPNHead):
             pixel_loss: of logits, labels and the ignore value.
             kwargs: of `SemSegFPNHead`.
         """
-        super().__init__(input_shape, **kwargs)
+        super().__init__(input_shape=input_shape, **kwargs)
         self.pixel_loss = pixel_loss
+        self.num_classes = self.predictor.out_channels
         # Detectron2 scales by the number of classes, so that few classes start with logits of about 10 and a loss of 8.
         nn.init.normal_(self.predictor.weight, std=0.01)
         self.predictor = nn.Sequential(nn.Dropout2d(dropout), self.predictor)
