@@ -104,3 +104,19 @@ class PadTransform(Transform):
         padded = np.full((max(h, self.size[0]), max(w, self.size[1]), *array.shape[2:]), value, array.dtype)
         padded[:h, :w] = array
         return padded
+
+
+def resizes_at_scales(scales: Sequence[float], short_side: int, max_long_side: int) -> list[T.Augmentation]:
+    """Return what resizes an image for each size of multi-scale testing.
+
+    Args:
+        scales: factors on both sides.
+        short_side, max_long_side: of the image at scale 1, in pixels.
+
+    Raises:
+        ValueError: there is no scale, or one is not positive.
+    """
+    if not scales or min(scales) <= 0:
+        raise ValueError(f"TEST.AUG.SCALES is {list(scales)}; wanted is one positive factor or more.")
+    sides = [[max(1, round(scale * side)) for side in (short_side, max_long_side)] for scale in scales]
+    return [T.ResizeShortestEdge(*sizes) for sizes in sides]

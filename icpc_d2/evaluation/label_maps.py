@@ -7,7 +7,8 @@ import torch
 from detectron2.config import CfgNode
 from torch import Tensor, nn
 
-from icpc_d2.evaluation.multi_scale import MultiScale
+from icpc_d2.data.augmentation import resizes_at_scales
+from icpc_d2.modeling.multi_scale import MultiScale
 from icpc_d2.modeling.predictions import LazyScores
 
 
@@ -40,8 +41,8 @@ def as_evaluated(cfg: CfgNode, model: nn.Module) -> nn.Module:
                 f"TEST.AUG.ENABLED needs a model that can be asked for predictions, {type(model).__name__} cannot: "
                 "set it to False, or MODEL.META_ARCHITECTURE to 'ICPC' or 'SemanticFPN'."
             )
-        sizes = {"short_side": cfg.INPUT.MIN_SIZE_TEST, "max_long_side": cfg.INPUT.MAX_SIZE_TEST}
-        model = MultiScale(model, **sizes, scales=cfg.TEST.AUG.SCALES, mirror=cfg.TEST.AUG.FLIP)
+        resizes = resizes_at_scales(cfg.TEST.AUG.SCALES, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        model = MultiScale(model, resizes, cfg.TEST.AUG.FLIP)
     if not cfg.TEST.SEM_SEG.LABEL_MAPS or not hasattr(model, "label_maps"):
         return model
     return LabelMaps(model, lazy=bool(cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES))

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from icpc_d2.files import atomically
-from icpc_d2.modeling.predictions import LazyLogits
+from icpc_d2.modeling.predictions import LazyScores
 from icpc_d2.visualization import Palette, blend, draw_sheet, overlay
 from icpc_d2.visualization.connected_regions import connected_regions
 from icpc_d2.visualization.legend import draw_legend
@@ -32,8 +31,8 @@ class Prediction:
         labels: (H, W) int64, indices into `classes`.
         palette: of the K classes.
         predict_from: "decoder" or "alignment", the source of labels and probabilities.
-        logits: of the classes, on the CPU.
-        alignment: likewise A / temperature; None if the model has none.
+        scores: of the classes, on the CPU.
+        alignment: likewise of A / temperature; None if the model has none.
         seconds: of each stage, by its name.
     """
 
@@ -41,10 +40,9 @@ class Prediction:
     labels: np.ndarray
     palette: Palette
     predict_from: str
-    logits: LazyLogits
-    alignment: LazyLogits | None
+    scores: LazyScores
+    alignment: LazyScores | None
     seconds: Mapping[str, float] = field(default_factory=dict)
-    _normalizers: dict[LazyLogits, Tensor] = field(default_factory=dict, init=False)
 
     @property
     def classes(self) -> list[str]:
@@ -57,7 +55,7 @@ class Prediction:
         Raises:
             ValueError: there is no such class.
         """
-        return self._softmax(self.logits, name)
+        return self._probability(self.scores, name)
 
     def regions(self, name: str) -> np.ndarray:
         """Return how far each pixel's alignment A speaks for a class and not for another, (H, W) float32 in [0, 1].
@@ -70,7 +68,7 @@ class Prediction:
         """
         if self.alignment is None:
             raise ValueError("this model compares no text with images, so it has no alignment; ICPC and DenseCLIP do.")
-        return self._softmax(self.alignment, name)
+        return self._probability(self.alignment, name)
 
     def overlay(self, alpha: float = ALPHA, legend: bool = True) -> np.ndarray:
         """Tint the image with the colours of its classes.
@@ -142,11 +140,9 @@ class Prediction:
         with atomically(path) as temporary:
             draw_legend(self.palette, classes, LEGEND_WIDTH).save(temporary)
 
-    def _softmax(self, logits: LazyLogits, name: str) -> np.ndarray:
+    def _probability(self, scores: LazyScores, name: str) -> np.ndarray:
         if name not in self.classes:
             close = difflib.get_close_matches(name, self.classes, n=3) or self.classes[:10]
             raise ValueError(f"there is no class {name!r} among the {len(self.classes)} asked for, such as {close}.")
-        if logits not in self._normalizers:
-            self._normalizers[logits] = logits.log_sum_exp()
         index = self.classes.index(name)
-        return (logits.logits(slice(index, index + 1))[0] - self._normalizers[logits]).exp().clamp(max=1.0).numpy()
+        return scores.probabilities(slice(index, index + 1))[0].numpy()

@@ -28,12 +28,13 @@ from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.checkpoint.clip_weights import read_weights
 from icpc_d2.config.load import load_config
 from icpc_d2.config.resolve import resolve_device, resolve_norms
+from icpc_d2.data.augmentation import resizes_at_scales
 from icpc_d2.inference.image_reader import ImageLike, ModelInput, read_input
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.modeling import ICPC
 from icpc_d2.modeling.class_names import get_class_names
+from icpc_d2.modeling.multi_scale import MultiScale
 from icpc_d2.modeling.open_vocabulary import predict_open
-from icpc_d2.modeling.predictions import LazyLogits
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.visualization import Palette
 
@@ -60,15 +61,24 @@ class Predictor:
         classes: names that the model was trained for.
         device: of the model.
         predict_from: "decoder" or "alignment", unless a call says otherwise.
+        tta: whether each image is seen at several sizes.
     """
 
-    def __init__(self, source: str | os.PathLike | CfgNode, device: str | torch.device | None = None) -> None:
+    def __init__(
+        self,
+        source: str | os.PathLike | CfgNode,
+        device: str | torch.device | None = None,
+        tta: bool | None = None,
+    ) -> None:
         """
         Args:
             source: a checkpoint, with its merged config inside of it or beside it as ``config.yaml`` (training leaves
                 it there); or a config, whose ``MODEL.WEIGHTS`` are loaded.
             device: such as "cpu", "cuda:1" or "mps". None: for a config its own, for a checkpoint a GPU if there is
                 one.
+            tta: test-time augmentation: see each image at the sizes of ``TEST.AUG.SCALES`` and, by ``TEST.AUG.FLIP``,
+                mirrored, and average the probabilities, as an evaluation with ``TEST.AUG.ENABLED`` does. None: by that
+                key.
 
         Raises:
             FileNotFoundError: there is no such checkpoint, or no config beside it.
@@ -79,6 +89,12 @@ class Predictor:
         self.device = torch.device(cfg.MODEL.DEVICE)
         self.predict_from = cfg.MODEL.PREDICT_FROM
         sizes = {"short_side": cfg.INPUT.MIN_SIZE_TEST, "max_long_side": cfg.INPUT.MAX_SIZE_TEST}
+        self.tta = cfg.TEST.AUG.ENABLED if tta is None else tta
+        self._evaluated = self._model
+        if self.tta:
+            resizes = resizes_at_scales(cfg.TEST.AUG.SCALES, **sizes)
+            self._evaluated = MultiScale(self._model, resizes, cfg.TEST.AUG.FLIP)
+            sizes["short_side"] = 0  # each size is resized from the image as it is
         self._read = partial(read_input, image_format=cfg.INPUT.FORMAT, **sizes)
         self._palette = Palette(self.classes, training_colors(cfg.DATASETS.TRAIN, self.classes))
         self._vocabulary = lru_cache(VOCABULARIES)(self._read_vocabulary)
@@ -128,7 +144,7 @@ class Predictor:
         self, inputs: list[ModelInput], tokens: ClassTokens | None, palette: Palette, predict_from: str
     ) -> list[Prediction]:
         start = time.perf_counter()
-        outputs = predict_open(self._model, [read.for_model for read in inputs], predict_from, tokens)
+        outputs = predict_open(self._evaluated, [read.for_model for read in inputs], predict_from, tokens)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         model_seconds = (time.perf_counter() - start) / len(inputs)
@@ -137,9 +153,9 @@ class Predictor:
             start = time.perf_counter()
             labels = decision.labels().cpu().numpy()
             seconds = {"read": read.seconds, "model": model_seconds, "labels": time.perf_counter() - start}
-            logits = to_cpu(decision)
-            aligned = logits if alignment is decision else alignment and to_cpu(alignment)
-            predictions.append(Prediction(read.image, labels, palette, predict_from, logits, aligned, seconds))
+            scores = decision.to("cpu")
+            aligned = scores if alignment is decision else alignment and alignment.to("cpu")
+            predictions.append(Prediction(read.image, labels, palette, predict_from, scores, aligned, seconds))
         return predictions
 
     def _read_vocabulary(self, names: tuple[str, ...]) -> tuple[ClassTokens, Palette]:
@@ -202,9 +218,3 @@ def training_colors(datasets: Sequence[str], classes: Sequence[str]) -> list[Seq
     known = [name for name in datasets if name in MetadataCatalog.list()]
     colors = MetadataCatalog.get(known[0]).get("stuff_colors") if known else None
     return list(colors) if colors and len(colors) == len(classes) else None
-
-
-def to_cpu(logits: LazyLogits) -> LazyLogits:
-    """Return the same prediction in the CPU's memory."""
-    windows = [window._replace(logits=window.logits.cpu()) for window in logits.windows]
-    return type(logits)(windows, logits.image_size, logits.output_size)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from icpc_d2.modeling.meta_arch import ICPC
-from icpc_d2.modeling.predictions import LazyLogits, Window
+from icpc_d2.modeling.multi_scale import MultiScale
+from icpc_d2.modeling.predictions import LazyLogits, LazyScores, View, Window
 from icpc_d2.modeling.segmentor import Segmentor
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 
@@ -19,9 +20,9 @@ PREDICT_FROM = ("decoder", "alignment")
 class ModelOutput(NamedTuple):
     """Both predictions of a model for an image."""
 
-    decision: LazyLogits  # logits of whichever of the two was asked
+    decision: LazyScores  # logits of whichever of the two was asked, or at several scales probabilities
     # A / temperature, of the same classes; None of a model that compares no text with images
-    alignment: LazyLogits | None
+    alignment: LazyScores | None
 
 
 def predict_open(
@@ -30,7 +31,7 @@ def predict_open(
     """Predict a batch, in one pass through the image encoder.
 
     Args:
-        model: ICPC, or any with the contract of Detectron2's `SemanticSegmentor`.
+        model: ICPC, or any with the contract of Detectron2's `SemanticSegmentor`; at several scales, if it is wrapped.
         batched_inputs: as the model takes them.
         predict_from: "decoder" or "alignment".
         tokens: of other classes than the model's, from the alignment alone.
@@ -40,6 +41,8 @@ def predict_open(
     """
     if predict_from not in PREDICT_FROM:
         raise ValueError(f"predict_from is {predict_from!r}; wanted is 'decoder' or 'alignment'")
+    if isinstance(model, MultiScale):
+        return [_predict_views(model, inputs, predict_from, tokens) for inputs in batched_inputs]
     if isinstance(model, ICPC):
         return _predict_icpc(model, batched_inputs, predict_from, tokens)
     if predict_from == "alignment" or tokens is not None:
@@ -47,6 +50,22 @@ def predict_open(
     if isinstance(model, Segmentor):
         return [ModelOutput(decision, None) for decision in model.predictions(batched_inputs)]
     return [ModelOutput(_full_size(output["sem_seg"]), None) for output in model(batched_inputs)]
+
+
+def _predict_views(
+    model: MultiScale, inputs: dict[str, Any], predict_from: str, tokens: ClassTokens | None
+) -> ModelOutput:
+    decisions, alignments = [], []
+    for images in model.views(inputs):
+        outputs = predict_open(model.model, images, predict_from, tokens)
+        for (decision, alignment), mirrored in zip(outputs, model.mirrored, strict=True):
+            decisions.append(View(decision, mirrored))
+            if alignment is not None:
+                alignments.append(View(alignment, mirrored))
+    averaged = decision.average(decisions)
+    if alignment is decision:
+        return ModelOutput(averaged, averaged)
+    return ModelOutput(averaged, alignment.average(alignments) if alignments else None)
 
 
 def _predict_icpc(

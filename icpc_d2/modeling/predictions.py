@@ -38,6 +38,14 @@ class LazyScores(ABC):
     def scores(self, classes: slice = slice(None)) -> Tensor:
         """Return the scores (K, height, width) of all classes, or of some."""
 
+    @abstractmethod
+    def probabilities(self, classes: slice = slice(None)) -> Tensor:
+        """Return the softmax over all classes at each pixel, (K, height, width), of all classes or of some."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> "LazyScores":
+        """Return the same prediction in the memory of another device."""
+
     @torch.no_grad()
     def labels(self, candidates: Collection[int] | None = None) -> Tensor:
         """Return the class of the highest score at each pixel, (height, width) int64.
@@ -89,6 +97,19 @@ class LazyLogits(LazyScores):
         """Return the same as :meth:`logits`."""
         return self.logits(classes)
 
+    def probabilities(self, classes: slice = slice(None)) -> Tensor:
+        """Return the softmax of the logits."""
+        return (self.logits(classes).float() - self._log_sum).exp_().clamp_(max=1)
+
+    def to(self, device: torch.device | str) -> "LazyLogits":
+        """Return the same prediction in the memory of another device."""
+        windows = [window._replace(logits=window.logits.to(device)) for window in self.windows]
+        return type(self)(windows, self.image_size, self.output_size)
+
+    @cached_property
+    def _log_sum(self) -> Tensor:
+        return self.log_sum_exp()
+
     def log_sum_exp(self) -> Tensor:
         """Return the logarithm of the sum of exponentials over all classes, (height, width) float32."""
         return self.logits().float().logsumexp(dim=0)
@@ -124,6 +145,14 @@ class LazyProbabilities(LazyScores):
             probabilities = (prediction.logits(classes).float() - log_sum).exp_()
             total = total + (probabilities.flip(-1) if mirrored else probabilities)
         return total / len(self.views)
+
+    def probabilities(self, classes: slice = slice(None)) -> Tensor:
+        """Return the same as :meth:`scores`."""
+        return self.scores(classes)
+
+    def to(self, device: torch.device | str) -> "LazyProbabilities":
+        """Return the same prediction in the memory of another device."""
+        return type(self)([View(prediction.to(device), mirrored) for prediction, mirrored in self.views])
 
     @cached_property
     def _log_sums(self) -> list[Tensor]:

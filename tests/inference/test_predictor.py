@@ -18,7 +18,9 @@ from torch.nn import functional as F
 
 import icpc_d2
 from icpc_d2.analysis.macs import count_macs
+from icpc_d2.data import SemSegDatasetMapper
 from icpc_d2.data.reading import BadFileError
+from icpc_d2.evaluation.label_maps import as_evaluated
 from icpc_d2.inference.predictor import VOCABULARIES, Predictor, read_config
 from icpc_d2.modeling.alignment import cosine_scores
 from icpc_d2.modeling.text.class_tokens import ClassTokens
@@ -63,6 +65,35 @@ def test_equals_default_predictor(tmp_path: Path, options: tuple) -> None:
         np.testing.assert_allclose(probabilities, logits.softmax(dim=0), atol=1e-5)
         assert found.predict_from == cfg.MODEL.PREDICT_FROM
         assert probabilities.std(axis=(1, 2)).min() > 0, "a constant proves nothing"
+
+
+@pytest.mark.parametrize("options", [(), (*WINDOWS, "INPUT.FORMAT", "BGR")])
+def test_test_time_augmentation_is_that_of_an_evaluation(tmp_path: Path, options: tuple) -> None:
+    cfg = tiny_cfg("TEST.AUG.ENABLED", True, "TEST.AUG.SCALES", [0.5, 1.0, 1.25], *options)
+    cfg.MODEL.WEIGHTS = str(write_checkpoint(tmp_path, cfg))
+    predictor = Predictor(cfg)
+    for name, size in (("wide", (60, 90)), ("high", (131, 47))):
+        Image.fromarray(make_image(*size)).save(tmp_path / f"{name}.png")
+        inputs = SemSegDatasetMapper(cfg, False)({"file_name": str(tmp_path / f"{name}.png")})
+        with torch.no_grad():
+            (wanted,) = as_evaluated(cfg, predictor._model)([inputs])
+            (scores,) = as_evaluated(cfg, predictor._model).model([inputs])
+        found = predictor(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(found.labels, wanted["labels"])
+        probabilities = np.stack([found.probability(name) for name in CLASSES])
+        np.testing.assert_allclose(probabilities, scores["sem_seg"], atol=1e-6)
+        assert (Predictor(cfg, tta=False)(make_image(*size)).probability("sky") != probabilities[0]).any()
+
+
+def test_words_at_several_sizes_are_averaged_like_the_model_s_own_classes(checkpoint: Path) -> None:
+    predictor = Predictor(checkpoint, "cpu", tta=True)
+    words, own = predictor(make_image(), classes=CLASSES), predictor(make_image(), predict_from="alignment")
+    np.testing.assert_array_equal(words.labels, own.labels)
+    decoded = predictor(make_image())
+    for name in CLASSES:
+        np.testing.assert_array_equal(words.probability(name), own.probability(name))
+        np.testing.assert_array_equal(decoded.regions(name), own.probability(name))
+    np.testing.assert_allclose(sum(own.regions(name) for name in CLASSES), 1, atol=1e-5)
 
 
 def test_any_kind_of_image(predictor: Predictor, tmp_path: Path) -> None:

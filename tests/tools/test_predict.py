@@ -61,6 +61,19 @@ def test_a_folder_with_a_broken_make_image(weights: str, tmp_path: Path, capsys:
     assert json.loads((seen / "3.json").read_text()) == json.loads(json.dumps(wanted.summary()))
 
 
+def test_several_sizes_by_a_flag_or_by_the_config(tmp_path: Path) -> None:
+    Image.fromarray(make_image()).save(tmp_path / "a.png")
+    labels = []
+    for folder, enabled, flags in (("one", False, []), ("flag", False, ["--tta"]), ("config", True, [])):
+        weights = write_checkpoint(tmp_path / folder, tiny_cfg("TEST.AUG.ENABLED", enabled, "TEST.AUG.SCALES", [2.0]))
+        arguments = ["--weights", str(weights), "--output", str(tmp_path / folder), "--kind", "label", *flags]
+        assert predict.main([*arguments, "--input", str(tmp_path / "a.png")]) == 0
+        labels.append(np.asarray(Image.open(tmp_path / folder / "a_label.png")))
+    wanted = Predictor(tmp_path / "one/model_final.pth", "cpu", tta=True)(tmp_path / "a.png").labels
+    assert np.array_equal(labels[1], wanted) and np.array_equal(labels[2], wanted)
+    assert not np.array_equal(labels[0], wanted)
+
+
 def test_other_words(weights: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     Image.fromarray(make_image()).save(tmp_path / "a.png")
     arguments = ["--weights", weights, "--input", str(tmp_path / "a.png"), "--output", str(tmp_path), "--kind", "json"]

@@ -94,6 +94,9 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--kind", type=_kinds, default=["overlay"], help=f"some of {','.join(KINDS)}; overlay")
     parser.add_argument("--classes", metavar='"A, B, C"', help="other class names, predicted from the alignment A")
     parser.add_argument("--predict-from", choices=("decoder", "alignment"), help="as the model's config says")
+    parser.add_argument(
+        "--tta", action="store_true", default=None, help="see each image at the config's TEST.AUG.SCALES, and mirrored"
+    )
     parser.add_argument("--alpha", type=float, default=ALPHA, help="strength of the overlay, 0 to 1; %(default)s")
     parser.add_argument("--batch-size", type=int, default=4, metavar="N", help="images read at once; %(default)s")
     parser.add_argument("--frames", type=int, default=0, metavar="N", help="of a video, at most; 0: all")
@@ -113,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = parse_args(arguments)
     try:
-        predictor = SourcePredictor(Predictor(args.weights, args.device), args)
+        predictor = SourcePredictor(Predictor(args.weights, args.device, args.tta), args)
         # Whatever is wrong with the model or the class names is wrong for every image.
         predictor.predict([np.zeros((32, 32, 3), np.uint8)])[0].overlay(args.alpha)
     except (FileNotFoundError, ValueError) as error:

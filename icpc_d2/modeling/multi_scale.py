@@ -19,24 +19,15 @@ class MultiScale(nn.Module):
     sliding window, as the segmentor does.
 
     Args:
-        short_side, max_long_side: of the image at scale 1, in pixels.
-        scales: factors on both.
+        resizes: one for each size.
         mirror: also predict each size mirrored left to right.
-
-    Raises:
-        ValueError: there is no scale, or one is not positive.
     """
 
-    def __init__(
-        self, model: Segmentor, *, short_side: int, max_long_side: int, scales: Sequence[float], mirror: bool
-    ) -> None:
+    def __init__(self, model: Segmentor, resizes: Sequence[T.Augmentation], mirror: bool) -> None:
         super().__init__()
-        if not scales or min(scales) <= 0:
-            raise ValueError(f"TEST.AUG.SCALES is {list(scales)}; wanted is one positive factor or more.")
         self.model = model
-        self._mirror = mirror
-        sides = [(max(1, round(scale * short_side)), max(1, round(scale * max_long_side))) for scale in scales]
-        self._resizes = [T.ResizeShortestEdge(short, long) for short, long in sides]
+        self.mirrored = (False, True) if mirror else (False,)  # of the images of each size
+        self._resizes = list(resizes)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """Return {"sem_seg": (K, height, width) probabilities} for each image; inputs as the model takes them."""
@@ -48,16 +39,20 @@ class MultiScale(nn.Module):
 
     def predictions(self, batched_inputs: list[dict[str, Any]]) -> list[LazyProbabilities]:
         """Predict a batch, one image after the other."""
-        views = (list(self._views(inputs)) for inputs in batched_inputs)
-        return [of_image[0].prediction.average(of_image) for of_image in views]
+        return [self._predict(inputs) for inputs in batched_inputs]
 
-    def _views(self, inputs: dict[str, Any]) -> Iterator[View]:
+    def _predict(self, inputs: dict[str, Any]) -> LazyProbabilities:
+        views = []
+        for images in self.views(inputs):
+            views += map(View, self.model.predictions(images), self.mirrored)
+        return views[0].prediction.average(views)
+
+    def views(self, inputs: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+        """Yield for each size the inputs of the model: the image and, if so asked, the same mirrored."""
         original = inputs["image"].permute(1, 2, 0).cpu().numpy()
         size = {"height": inputs.get("height", original.shape[0]), "width": inputs.get("width", original.shape[1])}
         for resize in self._resizes:
             resized = T.AugInput(original)
             resize(resized)
             image = torch.from_numpy(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
-            images = [image, image.flip(-1)] if self._mirror else [image]
-            predictions = self.model.predictions([{**size, "image": image} for image in images])
-            yield from map(View, predictions, (False, True))
+            yield [{**size, "image": image.flip(-1) if mirrored else image} for mirrored in self.mirrored]

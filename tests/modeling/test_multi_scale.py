@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from icpc_d2.config import add_icpc_config
 from icpc_d2.data import SemSegDatasetMapper
+from icpc_d2.data.augmentation import resizes_at_scales
 from icpc_d2.engine import Trainer
-from icpc_d2.evaluation.multi_scale import MultiScale
+from icpc_d2.modeling.multi_scale import MultiScale
 from tests.support.models import make_cfg
 
 SCALES = (0.5, 1.0, 1.75)
@@ -61,7 +62,7 @@ def definition(model: nn.Module, image: Tensor, mirrors: tuple[bool, ...]) -> Te
 @pytest.mark.parametrize(("height", "width"), [(97, 131), (33, 171)])
 def test_equals_its_definition(models: Callable, sliding: bool, mirror: bool, height: int, width: int) -> None:
     model, image = models(sliding), make_image(height, width)
-    multi_scale = MultiScale(model, short_side=SHORT, max_long_side=LONG, scales=SCALES, mirror=mirror).eval()
+    multi_scale = MultiScale(model, resizes_at_scales(SCALES, SHORT, LONG), mirror).eval()
     batch = [{"image": image, **OUTPUT}]
     with torch.no_grad():
         wanted = definition(model, image, (False, True) if mirror else (False,))
@@ -75,16 +76,16 @@ def test_equals_its_definition(models: Callable, sliding: bool, mirror: bool, he
 
 def test_one_scale_alone_is_the_single_scale_protocol(models: Callable) -> None:
     model, image = models(True), make_image(64, 97)
-    multi_scale = MultiScale(model, short_side=64, max_long_side=128, scales=[1.0], mirror=False).eval()
+    multi_scale = MultiScale(model, resizes_at_scales([1.0], 64, 128), mirror=False).eval()
     with torch.no_grad():
         found, wanted = multi_scale.label_maps([{"image": image}]), model.label_maps([{"image": image}])
     assert torch.equal(found[0]["labels"], wanted[0]["labels"])
 
 
 @pytest.mark.parametrize("scales", [(), (1.0, 0.0)])
-def test_scales_that_cannot_be_are_refused(models: Callable, scales: tuple[float, ...]) -> None:
+def test_scales_that_cannot_be_are_refused(scales: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"TEST\.AUG\.SCALES is .* one positive factor"):
-        MultiScale(models(True), short_side=64, max_long_side=128, scales=scales, mirror=True)
+        resizes_at_scales(scales, 64, 128)
 
 
 class Recording(nn.Module):
