@@ -12,6 +12,10 @@ def add_icpc_config(cfg: CN) -> None:
     # Names of the classes, as the prompts say them. Empty: from the metadata of DATASETS.TRAIN[0]
     # (`prompt_classes`, else `stuff_classes`). Filled in when training starts, so that a merged config is complete.
     cfg.MODEL.CLASS_NAMES = []
+    # Further names of each class, a list for each in the order of the classes: [[], ["ship", "vessel"]]. The text
+    # embeddings of all names of a class are averaged. Empty: those of the same metadata (`prompt_synonyms`), or beside
+    # MODEL.CLASS_NAMES none.
+    cfg.MODEL.CLASS_SYNONYMS = []
     # Number of classes; 0: the number of class names. Nobody has to type it; a number that disagrees is an error.
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 0
     # Dropout2d before the classifier of Semantic FPN.

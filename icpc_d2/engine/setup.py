@@ -23,7 +23,7 @@ from icpc_d2.data.folders import register_folders
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import read_starts, write_start
 from icpc_d2.evaluation.evaluators import build_shared_classes
-from icpc_d2.modeling.class_names import get_class_names
+from icpc_d2.modeling.class_names import resolve_class_names
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def resolve_classes(cfg: CfgNode) -> None:
         # 255 is a class where there are more of them; the labels, which the metadata describes, decide.
         metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
         cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = metadata.get("ignore_label", cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE)
-    cfg.MODEL.CLASS_NAMES = get_class_names(cfg)
+    resolve_class_names(cfg)
     num_classes = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = len(cfg.MODEL.CLASS_NAMES)
     # A data set of other classes is evaluated by those that it shares with the model.
     same = [name for name in cfg.DATASETS.TEST if build_shared_classes(cfg, name) is None]

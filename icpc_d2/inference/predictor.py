@@ -29,10 +29,11 @@ from icpc_d2.checkpoint.clip_weights import read_weights
 from icpc_d2.config.load import load_config
 from icpc_d2.config.resolve import resolve_device, resolve_norms
 from icpc_d2.data.augmentation import resizes_at_scales
+from icpc_d2.data.synonyms import split_classes, split_synonyms
 from icpc_d2.inference.image_reader import ImageLike, ModelInput, read_input
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.modeling import ICPC
-from icpc_d2.modeling.class_names import get_class_names
+from icpc_d2.modeling.class_names import resolve_class_names
 from icpc_d2.modeling.multi_scale import MultiScale
 from icpc_d2.modeling.open_vocabulary import predict_open
 from icpc_d2.modeling.text.class_tokens import ClassTokens
@@ -102,7 +103,7 @@ class Predictor:
     def __call__(
         self,
         images: ImageLike | Sequence[ImageLike],
-        classes: Iterable[str] | str | None = None,
+        classes: Iterable[str | Sequence[str]] | str | None = None,
         predict_from: str | None = None,
     ) -> Prediction | list[Prediction]:
         """Predict an image, or each of a list of them.
@@ -110,7 +111,10 @@ class Predictor:
         Args:
             images: each a path, a PIL image, or an array (H, W, 3) or (H, W) of uint8, RGB or grey. Those of a list
                 that have one size go through the model together.
-            classes: any names, as a list or separated by commas, to predict from the alignment.
+            classes: any names to predict from the alignment. A list has a class in each entry, whose names stand in
+                it between commas or as a list of their own; a text is read by
+                :func:`icpc_d2.data.synonyms.split_classes`. The text embeddings of a class's names are averaged, and
+                the first one names it.
             predict_from: "decoder" or "alignment"; None: :attr:`predict_from`, or the alignment if there are `classes`.
 
         Raises:
@@ -121,8 +125,7 @@ class Predictor:
             return self([images], classes, predict_from)[0]
         tokens, palette = None, self._palette
         if classes is not None:
-            names = classes.split(",") if isinstance(classes, str) else classes
-            tokens, palette = self._vocabulary(tuple(name.strip() for name in names))
+            tokens, palette = self._vocabulary(read_names(classes))
         predict_from = predict_from or (self.predict_from if classes is None else "alignment")
         inputs = [self._read(image) for image in images]
         by_size = defaultdict(list)
@@ -158,14 +161,25 @@ class Predictor:
             predictions.append(Prediction(read.image, labels, palette, predict_from, scores, aligned, seconds))
         return predictions
 
-    def _read_vocabulary(self, names: tuple[str, ...]) -> tuple[ClassTokens, Palette]:
+    def _read_vocabulary(self, names: tuple[tuple[str, ...], ...]) -> tuple[ClassTokens, Palette]:
         if not isinstance(self._model, ICPC):
             raise ValueError("this model compares no text with images, so it knows its own classes alone.")
         logger.info(
-            f"{len(names)} classes by their names: predicting from the alignment, since the decoder's head is bound to "
-            f"the {len(self.classes)} training classes."
+            f"{len(names)} classes by {sum(map(len, names))} names: predicting from the alignment, since the decoder's "
+            f"head is bound to the {len(self.classes)} training classes."
         )
-        return self._model.class_tokens.renamed(names), self._palette.renamed(names)
+        return self._model.class_tokens.renamed(names), self._palette.renamed([name for name, *_ in names])
+
+
+def read_names(classes: Iterable[str | Sequence[str]] | str) -> tuple[tuple[str, ...], ...]:
+    """Return the names of each class, as :class:`Predictor` is asked for them.
+
+    Raises:
+        ValueError: an empty name, or values for the classes of a dict.
+    """
+    if isinstance(classes, str):
+        return tuple(split_classes(classes))
+    return tuple(split_synonyms(names) if isinstance(names, str) else tuple(names) for names in classes)
 
 
 def load_model(
@@ -182,7 +196,7 @@ def load_model(
         cfg.MODEL.DEVICE = str(device or next((name for name, gpu in gpus.items() if gpu.is_available()), "cpu"))
     resolve_device(cfg)
     resolve_norms(cfg, num_processes=1)
-    cfg.MODEL.CLASS_NAMES = get_class_names(cfg)
+    resolve_class_names(cfg)
     cfg.freeze()
     model = build_model(cfg).eval().requires_grad_(False)
     ICPCCheckpointer(model, class_names=cfg.MODEL.CLASS_NAMES).load(cfg.MODEL.WEIGHTS)

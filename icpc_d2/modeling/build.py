@@ -1,6 +1,6 @@
 """The only place where a config turns into the parts of ICPC, and chooses between plain and fast ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -9,7 +9,7 @@ from detectron2.modeling import build_backbone, build_sem_seg_head
 from torch import Tensor, nn
 
 from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
-from icpc_d2.modeling.class_names import get_class_names
+from icpc_d2.modeling.class_names import get_class_names, get_synonyms
 from icpc_d2.modeling.fast.chunked_predictions import ChunkedLogits
 from icpc_d2.modeling.fast.folded_neck import FoldedFPN
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment
@@ -55,7 +55,7 @@ def build_parts(cfg: CfgNode) -> dict[str, Any]:
     )
     return {
         "backbone": backbone,
-        **build_text(cfg, names, channels),
+        **build_text(cfg, get_synonyms(cfg), channels),
         "context_decoder": ContextDecoder(
             channels, decoder.WIDTH, decoder.NUM_HEADS, decoder.NUM_LAYERS, decoder.DROPOUT, decoder.LAMBDA
         ),
@@ -84,10 +84,11 @@ def check_parts(model: nn.Module) -> None:
             raise ValueError(f"the parts of ICPC must agree: {first} is for {values[0]}, {second} for {values[1]}")
 
 
-def build_text(cfg: CfgNode, names: list[str], channels: int) -> dict[str, Any]:
+def build_text(cfg: CfgNode, names: Sequence[str | Sequence[str]], channels: int) -> dict[str, Any]:
     """Build the prompt, the class tokens that it is filled with, and the text encoder.
 
     Args:
+        names: of each class one, or several.
         channels: C of the image encoder, which the text encoder must share.
     """
     keys = cfg.MODEL.PROMPT

@@ -189,6 +189,20 @@ def test_other_words_by_the_plain_way(load: Callable, prompt: str, scales: list[
     np.testing.assert_array_equal(found.labels, np.stack([found.probability(name) for name in WORDS]).argmax(axis=0))
 
 
+def test_several_names_of_a_class_are_one_class(load: Callable, predictor: Predictor) -> None:
+    synonyms = [["heaven"], [], [], ["automobile", "van"]]
+    trained = load("MODEL.CLASS_SYNONYMS", synonyms)
+    assert trained.classes == CLASSES
+    own = trained(make_image(), predict_from="alignment")
+    names = [[name, *more] for name, more in zip(CLASSES, synonyms, strict=True)]
+    ways = [names, [", ".join(parts) for parts in names], "; ".join(", ".join(parts) for parts in names)]
+    for words in (trained(make_image(), classes=way) for way in ways):
+        assert words.classes == CLASSES
+        np.testing.assert_array_equal(words.regions("car"), own.regions("car"))
+    one_name = trained(make_image(), classes=CLASSES)
+    assert np.abs(one_name.regions("car") - own.regions("car")).max() > 1e-4
+
+
 def test_its_own_words_are_its_own_alignment(predictor: Predictor) -> None:
     words, own = predictor(make_image(), classes=", ".join(CLASSES)), predictor(make_image(), predict_from="alignment")
     np.testing.assert_array_equal(words.labels, own.labels)

@@ -83,6 +83,12 @@ def test_other_words(weights: str, tmp_path: Path, capsys: pytest.CaptureFixture
     assert {entry["class"] for entry in summary["classes"]} <= {"grass", "a red car"}
     assert "bound to the classes that it was trained for" in capsys.readouterr().out
 
+    wanted = Predictor(weights, "cpu")(tmp_path / "a.png", classes=[["grass", "meadow"], ["a red car"]]).summary()
+    (tmp_path / "names.txt").write_text("grass, meadow\na red car\n")
+    for words in (["--classes", "grass, meadow; a red car"], ["--classes-file", str(tmp_path / "names.txt")]):
+        assert predict.main([*arguments, *words]) == 0
+        assert json.loads((tmp_path / "a.json").read_text()) == json.loads(json.dumps(wanted))
+
     assert predict.main([*arguments, "--classes", "grass, a red car", "--predict-from", "decoder"]) == 2
     assert predict.main([*arguments, "--alpha", "7"]) == 2
     assert predict.main(["--weights", str(tmp_path / "w.pth"), *arguments[2:]]) == 2

@@ -41,18 +41,21 @@ def answer(workbench: Workbench, tmp_path: Path) -> SegmentedUpload:
     [
         ("", None),
         (" ,\n, ", None),
-        ("sky, lake", ("sky", "lake")),
-        ("sky\nsailing   boat,,sky\r\n", ("sky", "sailing boat")),
+        ("sky, lake", (("sky",), ("lake",))),
+        ("sky\nsailing   boat,,sky\r\n", (("sky",), ("sailing boat",))),
+        ("sky;\nboat, ship", (("sky",), ("boat", "ship"))),
     ],
 )
-def test_class_names_stand_between_commas_or_line_ends(text: str, names: tuple[str, ...] | None) -> None:
+def test_class_names_stand_between_commas_or_line_ends(text: str, names: tuple[tuple[str, ...], ...] | None) -> None:
     assert parse_class_names(text) == names
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sky", "one class name alone, 'sky'"),
+        ("sky", "one class alone, sky; every pixel"),
+        ("boat, ship;", "one class alone, boat, ship; every pixel"),
+        ('sky, "road', "a quotation mark is left open"),
         (", ".join(f"thing {index}" for index in range(101)), "Found 101 class names; at most 100"),
         ("sky, " + "very " * 40 + "long", "a class name of 204 letters; at most 80"),
     ],

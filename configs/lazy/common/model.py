@@ -8,7 +8,7 @@ from detectron2.config import LazyCall as L
 from detectron2.layers import ShapeSpec
 
 from icpc_d2.modeling import ICPC, ClipResNet, SemanticFPNHead
-from icpc_d2.modeling.class_names import count_classes, read_class_names
+from icpc_d2.modeling.class_names import count_classes, read_synonyms
 from icpc_d2.modeling.fast.chunked_predictions import ChunkedLogits
 from icpc_d2.modeling.fast.folded_neck import FoldedFPN
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment
@@ -31,7 +31,7 @@ model = L(ICPC)(
     ),
     prompt=L(ICPCPrompt)(num_context=8, embed_channels=1024, width=512, projector_reduction=16),
     class_tokens=L(PackedClassTokens)(
-        names=L(read_class_names)(datasets="${dataloader.train.dataset.names}"),
+        names=L(read_synonyms)(datasets="${dataloader.train.dataset.names}"),
         template="{}",
         context_length=77,
         num_context=9,  # of the prompt: V_1..V_N and I

@@ -51,7 +51,7 @@ class PackedTextEncoder(TextEncoder):
                 encoded.append(checkpoint(self._encode_sequences, prefix, sequences, use_reentrant=False))
             else:
                 encoded.append(self._encode_sequences(prefix, sequences))
-        return torch.cat(encoded, dim=1)[:, tokens.packed_order]
+        return tokens.average(torch.cat(encoded, dim=1)[:, tokens.packed_order])
 
     def _max_tokens(self, batch: int) -> int:
         """Return how many tokens of an image are encoded at once."""

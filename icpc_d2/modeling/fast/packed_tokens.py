@@ -31,7 +31,7 @@ class PackedClassTokens(ClassTokens):
     """Class tokens that can also be had as packed sequences.
 
     Attributes:
-        packed_order: (K,) place of class k among the S * M names.
+        packed_order: place of each name among the S * M places of the sequences.
         embeddings: what the text encoder made of the classes, where no image changes that.
     """
 
@@ -56,7 +56,7 @@ class PackedClassTokens(ClassTokens):
         places = {
             k: index * eot_positions.shape[1] + i for index, names in enumerate(bins) for i, k in enumerate(names)
         }
-        self.register_buffer("packed_order", torch.tensor([places[k] for k in range(len(self))]), persistent=False)
+        self.register_buffer("packed_order", torch.tensor([places[k] for k in range(len(self.ids))]), persistent=False)
 
     def train(self, mode: bool = True) -> "PackedClassTokens":
         """Set the mode, and forget the embeddings."""

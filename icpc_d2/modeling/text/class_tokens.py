@@ -5,30 +5,36 @@ from collections.abc import Sequence
 import torch
 from open_clip import SimpleTokenizer
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 _tokenizer = SimpleTokenizer()
 
 
 class ClassTokens(nn.Module):
-    """The tokens of a prompt that are not learned: ``[SOT, template words...]`` and, per class, ``[name..., EOT]``.
+    """The tokens of a prompt that are not learned: ``[SOT, template words...]`` and, per name, ``[name..., EOT]``.
 
     Attributes:
-        names: the K class names.
+        names: of the K classes, the first one of each.
+        synonyms: all names of each of the K classes; M in all.
         prefix: (P,) token ids that all prompts begin with.
-        ids: (K, T) token ids of each name and EOT, which also fills up the rows of shorter names.
-        eot_positions: (K,) place of EOT in each row.
-        lengths: of the K names in tokens, with EOT; numbers, on whatever device the model is built.
+        ids: (M, T) token ids of each name and EOT, which also fills up the rows of shorter names.
+        eot_positions: (M,) place of EOT in each row.
+        lengths: of the M names in tokens, with EOT; numbers, on whatever device the model is built.
+        shares: (K, M), how much of each class each name is; None if each class has one name.
     """
 
     prefix: Tensor
     ids: Tensor
     eot_positions: Tensor
+    shares: Tensor | None
 
-    def __init__(self, names: Sequence[str], template: str, context_length: int, num_context: int = 0) -> None:
+    def __init__(
+        self, names: Sequence[str | Sequence[str]], template: str, context_length: int, num_context: int = 0
+    ) -> None:
         """
         Args:
-            names: class names, no two of which read alike.
+            names: of each class one or several, no two of which read alike.
             template: text with one ``{}`` that stands for the name.
             context_length: the tokens that the text encoder has positions for (CLIP: 77).
             num_context: learned tokens that a prompt inserts between the prefix and the name.
@@ -38,13 +44,15 @@ class ClassTokens(nn.Module):
                 into `context_length`.
         """
         super().__init__()
-        self.names = list(names)
+        self.synonyms = [(name,) if isinstance(name, str) else tuple(name) for name in names]
+        self.names = [names[0] for names in self.synonyms]
         self.template, self.context_length, self.num_context = template, context_length, num_context
         before, after = template.split("{}")
         eot = _tokenizer.eot_token_id
         prefix = [_tokenizer.sot_token_id, *_tokenizer.encode(before)]
-        tokens = [[*_tokenizer.encode(name + after), eot] for name in names]
-        _check(self.names, tokens, context_length - len(prefix) - num_context, context_length)
+        all_names = [name for names in self.synonyms for name in names]
+        tokens = [[*_tokenizer.encode(name + after), eot] for name in all_names]
+        _check(all_names, tokens, context_length - len(prefix) - num_context, context_length)
         self.lengths = [len(row) for row in tokens]
         rows = [torch.tensor(row) for row in tokens]
         # Not persistent: they follow from the names, and a checkpoint must not override those of another vocabulary.
@@ -52,7 +60,22 @@ class ClassTokens(nn.Module):
         self.register_buffer("ids", pad_sequence(rows, batch_first=True, padding_value=eot), persistent=False)
         self.register_buffer("eot_positions", torch.tensor(self.lengths) - 1, persistent=False)
 
-    def renamed(self, names: Sequence[str]) -> "ClassTokens":
+        counts = [len(names) for names in self.synonyms]
+        shares = [torch.full((1, count), 1 / count) for count in counts]
+        self.register_buffer("shares", torch.block_diag(*shares) if max(counts) > 1 else None, persistent=False)
+
+    def average(self, embeddings: Tensor) -> Tensor:
+        """Average the text embeddings of each class's names: (B, M, C) -> (B, K, C).
+
+        The direction is that of CLIP's ensembles: the mean of the normalized embeddings. CLIP normalizes it again; here
+        its length is the mean of theirs, since Eq. 4 adds to embeddings that are as long as the encoder makes them.
+        """
+        if self.shares is None:
+            return embeddings
+        lengths = embeddings.norm(dim=2, keepdim=True)
+        return F.normalize(self.shares @ (embeddings / lengths), dim=2) * (self.shares @ lengths)
+
+    def renamed(self, names: Sequence[str | Sequence[str]]) -> "ClassTokens":
         """Return the tokens of other classes for the same prompt, on the same device; errors as of the constructor."""
         tokens = type(self)(names, self.template, self.context_length, self.num_context).to(self.prefix.device)
         # The very same tensor: what is kept of the prefix then serves all vocabularies.
@@ -80,6 +103,6 @@ def _check(names: list[str], tokens: list[list[int]], room: int, context_length:
         if tuple(ids) in seen:
             raise ValueError(
                 f"classes {seen[tuple(ids)]!r} and {name!r} read alike to CLIP and would share one embedding; "
-                "rename one of them"
+                "rename one of them, or leave it out if both are names of one class"
             )
         seen[tuple(ids)] = name

@@ -1,7 +1,7 @@
 """CLIP's text encoder, frozen.
 
-Shapes: B images (1 if the context holds nothing of an image), K classes, L tokens of a prompt, D width, C joint
-embedding width.
+Shapes: B images (1 if the context holds nothing of an image), K classes of M names, L tokens of a prompt, D width, C
+joint embedding width.
 """
 
 import torch
@@ -43,21 +43,23 @@ class TextEncoder(nn.Module):
     def forward(self, tokens: ClassTokens, context: Context) -> Tensor:
         """Embed the whole prompt ``[SOT, V, I, name, EOT]`` (Eq. 2) of each class for each image.
 
+        A class with several names is embedded as their average, see :meth:`ClassTokens.average`.
+
         Returns:
             (B, K, C), with B = 1 if `context` holds nothing of an image.
         """
-        prefix, num_classes = self.embed_prefix(tokens, context), len(tokens)
+        prefix, num_names = self.embed_prefix(tokens, context), len(tokens.ids)
         names = self.token_embedding(tokens.ids)
         x = torch.cat(
-            [prefix[:, None].expand(-1, num_classes, -1, -1), names.expand(len(prefix), -1, -1, -1)], dim=2
-        )  # (B, K, L, D)
+            [prefix[:, None].expand(-1, num_names, -1, -1), names.expand(len(prefix), -1, -1, -1)], dim=2
+        )  # (B, M, L, D)
         x = (x + self.positional_embedding[: x.shape[2]]).flatten(0, 1)
         for block in self.transformer.resblocks:
             x = clip.residual_block(block, x, is_causal=True)
         # Behind EOT stands padding alone, which nothing before it has seen.
         eot_positions = (prefix.shape[1] + tokens.eot_positions).repeat(len(prefix))
         x = self.ln_final(x[torch.arange(len(x), device=x.device), eot_positions])
-        return (x @ self.text_projection).unflatten(0, (-1, num_classes))
+        return tokens.average((x @ self.text_projection).unflatten(0, (-1, num_names)))
 
     def embed_prefix(self, tokens: ClassTokens, context: Context) -> Tensor:
         """Return the tokens ``[SOT, V, I]`` that stand before the name, (B, n, D), without their positions."""

@@ -67,7 +67,10 @@ def _place_request(examples: Sequence[Path], predict_from: str) -> SimpleNamespa
     gr.Examples([[str(path)] for path in examples], [parts.image], label="Examples")
     parts.class_names = gr.Textbox(
         label="Other class names",
-        info="Between commas; the alignment A segments with any words. Empty: those of the training.",
+        info=(
+            "Between commas, or between semicolons with commas between several names of a class. The alignment A "
+            "segments with any words. Empty: those of the training."
+        ),
         placeholder="sky, forest, lake, sailing boat",
         elem_id="words",
     )

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from icpc_d2.data.scenes.dataset import draw_scene
+from icpc_d2.data.synonyms import split_classes
 from icpc_d2.inference.prediction import KINDS, Prediction
 from icpc_d2.inference.predictor import Predictor
 from icpc_d2.tools.app.uploads import Limits, Upload, UploadError, read_upload
@@ -29,7 +30,7 @@ class SegmentedUpload(NamedTuple):
 
     upload: Upload
     prediction: Prediction
-    class_names: tuple[str, ...] | None  # other ones than the model's
+    class_names: tuple[tuple[str, ...], ...] | None  # of each class, other ones than the model's
     seconds: dict[str, float]  # by stage
 
 
@@ -97,14 +98,17 @@ class Workbench:
         return Comparison(decoder, alignment, float((decoder.labels == alignment.labels).mean()))
 
 
-def parse_class_names(text: str) -> tuple[str, ...] | None:
-    """Read class names between commas or line ends, each once; None if there are none.
+def parse_class_names(text: str) -> tuple[tuple[str, ...], ...] | None:
+    """Read the names of each class, by :func:`icpc_d2.data.synonyms.split_classes` or by lines; None if there are none.
 
     Raises:
-        UploadError: one alone, too many, or a very long one.
+        UploadError: names that cannot be read, one class alone, too many names, or a very long one.
     """
-    parts = (" ".join(part.split()) for part in text.replace("\n", ",").split(","))
-    names = tuple(dict.fromkeys(part for part in parts if part))
+    try:
+        classes = tuple(dict.fromkeys(split_classes(text.replace("\n", ";" if ";" in text else ","))))
+    except ValueError as error:
+        raise UploadError(f"Class names: {error}") from error
+    names = [name for names in classes for name in names]
     if not names:
         return None
     longest = max(names, key=len)
@@ -112,11 +116,11 @@ def parse_class_names(text: str) -> tuple[str, ...] | None:
         raise UploadError(
             f"Found a class name of {len(longest)} letters; at most {LONGEST_NAME} are taken. Put commas between names."
         )
-    if len(names) == 1:
-        raise UploadError(f"Found one class name alone, {longest!r}; every pixel would be that. Give two or more.")
+    if len(classes) == 1:
+        raise UploadError(f"Found one class alone, {', '.join(names)}; every pixel would be that. Give two or more.")
     if len(names) > MOST_NAMES:
         raise UploadError(f"Found {len(names)} class names; at most {MOST_NAMES} are taken. Leave some out.")
-    return names
+    return classes
 
 
 def shares(prediction: Prediction) -> dict[str, float]:

@@ -4,6 +4,7 @@
     icpc predict --weights W --input "photos/**/*.jpg" film.mp4 --output seen --kind overlay,json
     icpc predict --weights W --input 0 --output seen               # the first camera; Ctrl-C ends
     icpc predict --weights W --input a.jpg --output seen --classes "sky, a red car, everything else"
+    icpc predict --weights W --input a.jpg --output seen --classes "sky; boat, ship, vessel; everything else"
 
 An image gives NAME_overlay.png, NAME_color.png, NAME_label.png (class ids), NAME_side-by-side.png and NAME.json
 (class, share, boxes), as asked for by --kind. A video gives videos of the same frame rate (overlay and color of the
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from icpc_d2.data.class_list import read_class_list
 from icpc_d2.inference.image_reader import to_rgb
 from icpc_d2.inference.prediction import ALPHA, KINDS, Prediction
 from icpc_d2.inference.predictor import Predictor
@@ -92,7 +94,11 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--kind", type=_kinds, default=["overlay"], help=f"some of {','.join(KINDS)}; overlay")
-    parser.add_argument("--classes", metavar='"A, B, C"', help="other class names, predicted from the alignment A")
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument(
+        "--classes", metavar='"A, B" or "A; B1, B2"', help="other class names, predicted from the alignment A"
+    )
+    words.add_argument("--classes-file", type=Path, metavar="FILE", help="the same, a class in each line")
     parser.add_argument("--predict-from", choices=("decoder", "alignment"), help="as the model's config says")
     parser.add_argument(
         "--tta", action="store_true", default=None, help="see each image at the config's TEST.AUG.SCALES, and mirrored"
@@ -116,6 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = parse_args(arguments)
     try:
+        if args.classes_file:
+            args.classes = read_class_list(args.classes_file).prompt_names
         predictor = SourcePredictor(Predictor(args.weights, args.device, args.tta), args)
         # Whatever is wrong with the model or the class names is wrong for every image.
         predictor.predict([np.zeros((32, 32, 3), np.uint8)])[0].overlay(args.alpha)

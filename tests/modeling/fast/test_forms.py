@@ -13,6 +13,7 @@ VARIANTS = {
     "single scale": ("MODEL.ALIGNMENT.MULTI_SCALE", False),
     "fine losses": ("MODEL.ALIGNMENT.LOSS_SCALES", ["res2", "res5"]),
     "template": ("MODEL.PROMPT.NAME", "template"),
+    "several names": ("MODEL.CLASS_SYNONYMS", [["heaven"], [], [], [], ["man", "woman"], []]),
 }
 
 

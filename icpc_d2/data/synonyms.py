@@ -1,0 +1,44 @@
+"""Names of classes in a text: classes between semicolons or commas, and several names of one class between commas.
+
+sky, road                           two classes
+sky; boat, ship, vessel             two classes, the second with three names
+sky; "salt, pepper"                 a name that holds a comma, in quotation marks
+"""
+
+import re
+
+# A separator has an even number of quotation marks behind it.
+_OUTSIDE_QUOTES = r'{}(?=(?:[^"]*"[^"]*")*[^"]*$)'
+
+
+def split_synonyms(text: str) -> tuple[str, ...]:
+    """Return the names of a class, ``boat, ship, vessel``.
+
+    Raises:
+        ValueError: a name is empty, or a quotation mark is left open.
+    """
+    names = tuple(map(_plain, _split(text, ",")))
+    if not all(names):
+        raise ValueError(f"found {text!r}, wanted the names of a class with commas between them, as 'boat, ship'.")
+    return names
+
+
+def split_classes(text: str) -> list[tuple[str, ...]]:
+    """Return the names of each class in a text, as the head of this file shows; empty ones are left out.
+
+    Raises:
+        ValueError: see :func:`split_synonyms`.
+    """
+    if len(classes := _split(text, ";")) > 1:
+        return [split_synonyms(part) for part in classes if part.strip()]
+    return [(name,) for name in map(_plain, _split(text, ",")) if name]
+
+
+def _split(text: str, separator: str) -> list[str]:
+    if text.count('"') % 2:
+        raise ValueError(f"found {text!r}, in which a quotation mark is left open.")
+    return re.split(_OUTSIDE_QUOTES.format(separator), text)
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.replace('"', "").split())
