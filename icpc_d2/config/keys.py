@@ -30,9 +30,10 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.MODEL.CLIP.IMAGE_SIZE = 0
     # Outputs of the image encoder. Without the two embeddings their layers are not built.
     cfg.MODEL.CLIP.OUT_FEATURES = ["res2", "res3", "res4", "res5", "global_embed", "dense_embed"]
-    # Vision transformer only: blocks (0-based) that give res2..res5, stochastic depth of the last block,
-    # normalization inside the pyramid that brings the blocks to strides 4, 8, 16, 32.
-    cfg.MODEL.CLIP.VIT_BLOCKS = [3, 5, 7, 11]
+    # Vision transformer only: blocks (0-based) that give res2..res5 (empty: DenseCLIP's 3, 5, 7 and 11 of twelve, at
+    # the same shares of the depth), stochastic depth of the last block, normalization inside the pyramid that brings
+    # the blocks to strides 4, 8, 16, 32.
+    cfg.MODEL.CLIP.VIT_BLOCKS = []
     cfg.MODEL.CLIP.VIT_DROP_PATH = 0.1
     cfg.MODEL.CLIP.VIT_NORM = "SyncBN"
     # CLIP's ResNets: "BN", of each process by itself as in DenseCLIP, or "SyncBN".

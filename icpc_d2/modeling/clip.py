@@ -4,10 +4,12 @@ Shapes: B images or sequences, L tokens, D width, h heads.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import open_clip
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,6 +19,10 @@ ARCHITECTURES = Path(__file__).parent / "architectures"
 # The half of CLIP that is not wanted is built this small and thrown away.
 _NO_VISION = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 32}
 _NO_TEXT = {"context_length": 1, "vocab_size": 1, "width": 8, "heads": 1, "layers": 1}
+# What may differ from one architecture to the next: sizes, and what open_clip's own blocks are given.
+_PLAIN_PARTS = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu")
+_PLAIN_SIZES = ("image_size", "patch_size", "context_length", "width", "head_width", "heads", "layers", "mlp_ratio")
+_PLAIN_SIZES += ("act_kwargs", "norm_kwargs")
 
 
 def get_architecture(name: str) -> dict[str, Any]:
@@ -33,13 +39,38 @@ def get_architecture(name: str) -> dict[str, Any]:
         return json.loads(own.read_text())
     # open_clip would look a name with a schema ("hf-hub:...") up on the network.
     architecture = None if ":" in name else open_clip.get_model_config(name)
+    if architecture is None and name.endswith("-quickgelu"):  # not each has a file of its own in each release
+        architecture = open_clip.get_model_config(name.removesuffix("-quickgelu"))
+        architecture = architecture and {**architecture, "quick_gelu": True}
     if architecture is None:
         known = sorted(path.stem for path in ARCHITECTURES.glob("*.json"))
         raise ValueError(
             f"MODEL.CLIP.ARCH is {name!r}, which is neither one of {known} nor a model of open_clip; "
             "the paper's are 'RN50-quickgelu', 'RN101-quickgelu' and 'ViT-B-16-quickgelu'"
         )
+    check_plain(name, architecture)
     return architecture
+
+
+def check_plain(name: str, architecture: dict[str, Any]) -> None:
+    """Raise ValueError for an architecture with a part that the encoders here do not have, such as LayerScale."""
+    parts = {
+        "": ({key: value for key, value in architecture.items() if key not in _PLAIN_PARTS}, {}),
+        "vision_cfg.": (architecture["vision_cfg"], vars(CLIPVisionCfg())),
+        "text_cfg.": (architecture["text_cfg"], vars(CLIPTextCfg())),
+    }
+    unusual = [
+        f"{part}{key}"
+        for part, (values, usual) in parts.items()
+        for key, value in values.items()
+        if key not in _PLAIN_SIZES and (value or None) != (usual.get(key) or None)
+    ]
+    if unusual:
+        raise ValueError(
+            f"MODEL.CLIP.ARCH {name!r} has {', '.join(unusual[:3])}, which no encoder here has. Wanted is a CLIP "
+            "with a ResNet or a plain vision transformer and CLIP's own text encoder, as 'RN50-quickgelu', 'ViT-B-16', "
+            "'ViT-L-14' or 'ViT-B-32'"
+        )
 
 
 def build_visual(name: str) -> nn.Module:
@@ -115,6 +146,24 @@ def add_branches(block: nn.Module, x: Tensor, attended: Tensor, drop_path: float
 
 def _drop_path(x: Tensor, probability: float, training: bool) -> Tensor:
     return stochastic_depth(x, probability, "row", training) if probability > 0 else x
+
+
+def fit_to_patches(images: Tensor, patch_size: int) -> Tensor:
+    """Resize images (B, 3, H, W), whose sides are multiples of 32, to the nearest multiples of the patches'."""
+    if 32 % patch_size == 0:
+        return images
+    size = [max(1, round(side / patch_size)) * patch_size for side in images.shape[-2:]]
+    return images if size == list(images.shape[-2:]) else _resize(images, size)
+
+
+def as_map(tokens: Tensor, size: Sequence[int], wanted: Sequence[int]) -> Tensor:
+    """Turn tokens (B, h * w, D) of a grid (h, w) into a map (B, D, *wanted), by interpolation where that is another."""
+    x = tokens.transpose(1, 2).unflatten(2, tuple(size))
+    return x if tuple(size) == tuple(wanted) else _resize(x, wanted)
+
+
+def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 def resize_grid(embedding: Tensor, height: int, width: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""CLIP's vision transformers (ViT-B/16 and a tiny one) as a Detectron2 backbone with four strides."""
+"""CLIP's plain vision transformers (ViT-B/16, B/32, L/14, ... and a tiny one) as a Detectron2 backbone."""
 
 from collections import OrderedDict
 from functools import partial
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.image_encoder import LEVELS, ImageEncoder, wants_embeddings
+
+# Size of the patches in pixels -> stride of the dense embedding.
+PATCH_STRIDES = {14: 16, 16: 16, 32: 32}
 
 
 class ClipViT(ImageEncoder):
@@ -28,9 +31,11 @@ class ClipViT(ImageEncoder):
         """
         Args:
             architecture: see :func:`icpc_d2.modeling.clip.get_architecture`; its image encoder must be a ViT with
-                patches of 16 pixels.
-            out_features: any of res2..res5 (strides 4, 8, 16, 32), ``global_embed``, ``dense_embed`` (stride 16).
-            blocks: the blocks (0-based) that res2..res5 are made from.
+                patches of 14, 16 or 32 pixels.
+            out_features: any of res2..res5 (strides 4, 8, 16, 32), ``global_embed``, ``dense_embed`` (stride 16; 32
+                for patches of 32). Maps of other patches than 16 are interpolated to these strides.
+            blocks: the blocks (0-based) that res2..res5 are made from; empty: DenseCLIP's 3, 5, 7 and 11 of twelve,
+                at the same shares of the depth.
             drop_path: stochastic depth of the last block, in [0, 1); the blocks before rise to it linearly from 0.
             norm: normalization between the two transposed convolutions of res2, as `detectron2.layers.get_norm`.
             image_size: side of the square image, in pixels, that the position embedding is stored for;
@@ -42,45 +47,46 @@ class ClipViT(ImageEncoder):
         super().__init__()
         config = clip.get_architecture(architecture)
         vision = config["vision_cfg"]
-        if isinstance(vision["layers"], (list, tuple)) or vision["patch_size"] != 16:
+        if isinstance(vision["layers"], (list, tuple)) or vision["patch_size"] not in PATCH_STRIDES:
             raise ValueError(
-                f"MODEL.CLIP.ARCH {architecture!r} has no vision transformer with patches of 16 pixels, but "
+                f"MODEL.CLIP.ARCH {architecture!r} has no vision transformer with patches of 14, 16 or 32 pixels, but "
                 "MODEL.BACKBONE.NAME asks for one; use 'build_clip_resnet_backbone', or 'ViT-B-16-quickgelu'"
             )
+        blocks = list(blocks) or [round(vision["layers"] * share / 12) - 1 for share in (4, 6, 8, 12)]
         if len(blocks) != 4 or not 0 <= min(blocks) <= max(blocks) < vision["layers"]:
-            raise ValueError(
-                f"MODEL.CLIP.VIT_BLOCKS is {list(blocks)}; wanted are four blocks of 0..{vision['layers'] - 1}"
-            )
+            raise ValueError(f"MODEL.CLIP.VIT_BLOCKS is {blocks}; wanted are four blocks of 0..{vision['layers'] - 1}")
         self.visual = clip.build_visual(architecture)
-        grid_size = (image_size or vision["image_size"]) // vision["patch_size"]
+        grid_size = round((image_size or vision["image_size"]) / vision["patch_size"])
         position = clip.resize_grid(self.visual.positional_embedding.detach(), grid_size, grid_size)
         self.visual.positional_embedding = nn.Parameter(position)
-        self.blocks = list(blocks)
+        self.blocks, self.patch_size = blocks, vision["patch_size"]
         # Numbers, on whatever device the model is built.
         self.drop_path = torch.linspace(0, drop_path, vision["layers"], device="cpu").tolist()
         self.has_embeddings = wants_embeddings(out_features)
         if not self.has_embeddings:
             self.visual.ln_post = self.visual.proj = None
         self.pyramid = _build_pyramid(vision["width"], norm)
-        self.choose_outputs(out_features, [vision["width"]] * 4, config["embed_dim"], embed_stride=16)
+        self.choose_outputs(out_features, [vision["width"]] * 4, config["embed_dim"], PATCH_STRIDES[self.patch_size])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Normalized images (B, 3, H, W), sides multiples of 32 -> the outputs by name.
 
         ``res2``..``res5`` are (B, width, H / stride, W / stride), ``global_embed`` (B, C),
-        ``dense_embed`` (B, C, H / 16, W / 16).
+        ``dense_embed`` (B, C, H / 16, W / 16), or of stride 32.
         """
-        x, size = self._embed_patches(images)
+        stride = PATCH_STRIDES[self.patch_size]
+        at_16, dense = ([side // step for side in images.shape[-2:]] for step in (16, stride))
+        x, size = self._embed_patches(clip.fit_to_patches(images, self.patch_size))
         maps = {}
         for index, block in enumerate(self.visual.transformer.resblocks):
             x = clip.residual_block(block, x, self.drop_path[index])
             if index in self.blocks:
-                maps[index] = x[:, 1:].transpose(1, 2).unflatten(2, size)
+                maps[index] = clip.as_map(x[:, 1:], size, at_16)
         outputs = {name: self.pyramid[name](maps[index]) for name, index in zip(LEVELS, self.blocks, strict=True)}
         if self.has_embeddings:
             x = self.visual.ln_post(x) @ self.visual.proj
             outputs["global_embed"] = x[:, 0]
-            outputs["dense_embed"] = x[:, 1:].transpose(1, 2).unflatten(2, size)
+            outputs["dense_embed"] = clip.as_map(x[:, 1:], size, dense)
         return {name: outputs[name] for name in self._shapes}
 
     def _embed_patches(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
