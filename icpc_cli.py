@@ -17,7 +17,10 @@ COMMANDS = {
     "app": ("icpc_d2.tools.app.command", "serve a web page that segments uploaded images"),
     "prepare": ("icpc_d2.tools.prepare.command", "convert a downloaded data set to the layout that Detectron2 reads"),
     "check": ("icpc_d2.tools.check_dataset.command", "read every file of a data set and name every fault"),
-    "convert": ("icpc_d2.tools.convert_checkpoint", "convert weights of DenseCLIP, CLIP and ImageNet ResNets"),
+    "convert": (
+        "icpc_d2.tools.convert_checkpoint",
+        "convert weights of DenseCLIP, CLIP and ImageNet ResNets; make one file of a trained model",
+    ),
     "study": ("icpc_d2.tools.study.command", "train several configs with several seeds and compare them"),
     "visualize": ("icpc_d2.tools.visualize.command", "draw figures of trained models"),
     "flops": ("icpc_d2.tools.flops.command", "count the cost of an image in multiply-adds"),

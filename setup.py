@@ -66,6 +66,9 @@ setup(
         "pillow>=9.4",
         "pyyaml>=6.0",
         "safetensors>=0.4",
+        # open_clip brings along the first, torch the second; downloads of weights go through them.
+        "huggingface_hub>=0.25,<3",
+        "filelock>=3.12",
         *DETECTRON2_RUNTIME,
     ],
     extras_require={

@@ -1,11 +1,14 @@
 """Files that are whole or not there, and pickles of which arrays and plain data alone are read."""
 
+import importlib
 import os
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 TEMPORARY = ".tmp-"
 # All that numpy's arrays and numbers are pickled with, in its old and new versions. None of it runs a file's own code.
@@ -51,6 +54,19 @@ def unpickle_arrays(file: BinaryIO, encoding: str = "ASCII") -> Any:
         pickle.UnpicklingError: it holds anything else; none of that is executed. Damaged bytes raise nearly anything.
     """
     return _ArrayUnpickler(file, encoding=encoding).load()
+
+
+def array_globals() -> list[tuple[Any, str]]:
+    """List (object, name) of all that numpy's arrays and numbers are pickled with, for torch's own safe reader."""
+    found = {type(np.dtype(code)) for code in "?bBhHiIlLqQefdFDSUO"}
+    named = [(kind, f"{kind.__module__}.{kind.__qualname__}") for kind in found]
+    for module, name in _ARRAY_PARTS:
+        # One release of numpy has "core", another "_core": files of either are read by both.
+        for spelling in (module.replace(".core.", "._core."), module.replace("._core.", ".core.")):
+            with suppress(ImportError, AttributeError):
+                named.append((getattr(importlib.import_module(spelling), name), f"{module}.{name}"))
+                break
+    return named
 
 
 class _ArrayUnpickler(pickle.Unpickler):

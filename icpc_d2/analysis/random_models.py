@@ -27,9 +27,15 @@ def load_resolved_config(
         ConfigError: see :func:`icpc_d2.config.load_config`.
     """
     cfg = load_config(config_file, options)
-    cfg.MODEL.DEVICE = device
     if num_classes:
         cfg.MODEL.CLASS_NAMES = class_names(num_classes)
+    return resolved(cfg, device)
+
+
+def resolved(cfg: CfgNode, device: str = "cpu") -> CfgNode:
+    """Return a config, frozen, with what depends on the machine settled as a run of one process does."""
+    cfg = cfg.clone()
+    cfg.MODEL.DEVICE = device
     resolve_device(cfg)
     resolve_norms(cfg, num_processes=1)
     cfg.freeze()

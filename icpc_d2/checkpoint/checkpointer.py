@@ -10,14 +10,14 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.layers import FrozenBatchNorm2d
-from detectron2.utils.file_io import PathManager
 from torch import Tensor, nn
 
 from icpc_d2.checkpoint import key_maps
 from icpc_d2.checkpoint.checkpoint_folder import TAG, newest_first, write_checkpoint
 from icpc_d2.checkpoint.clip_weights import UnreadableWeightsError, read_weights
-from icpc_d2.checkpoint.imagenet import is_classifier, read_imagenet
-from icpc_d2.checkpoint.key_maps import TEXT_ENCODER, check_names, check_quick_gelu, fit
+from icpc_d2.checkpoint.imagenet import check_stem, is_classifier, is_resnet, read_imagenet, rename_resnet
+from icpc_d2.checkpoint.key_maps import TEXT_ENCODER, check_activation, check_names, fit
+from icpc_d2.checkpoint.sources import locate, trained_with_quick_gelu
 from icpc_d2.files import atomically
 
 logger = logging.getLogger(__name__)
@@ -90,8 +90,8 @@ class ICPCCheckpointer(DetectionCheckpointer):
         """Load weights, and the parts of the training that a checkpoint of ours holds.
 
         Args:
-            path: ``clip://RN50``, a file (our checkpoint, OpenAI's ``.pt``, open_clip's, ``.safetensors``), or
-                ``detectron2://ImageNetPretrained/...``; empty: nothing is loaded.
+            path: a file (our checkpoint, OpenAI's ``.pt``, open_clip's, ``.safetensors``, an ImageNet ResNet), or an
+                address, such as ``clip://RN50``, see `icpc_d2.checkpoint.sources`; empty: nothing is loaded.
             checkpointables: parts of the training that the file must have; None: those that it has.
 
         Returns:
@@ -105,17 +105,19 @@ class ICPCCheckpointer(DetectionCheckpointer):
         if not path:
             logger.info("MODEL.WEIGHTS is empty: weights are random, but for those of MODEL.TEXT_ENCODER.WEIGHTS.")
             return {}
-        path = self.path_manager.get_local_path(path)
+        address, path = path, locate(path)
         if not os.path.isfile(path):
             raise FileNotFoundError(f"There is no file of weights '{path}': check MODEL.WEIGHTS.")
         logger.info(f"Loading {path}")
         content = self._load_file(path)
+        content["quick_gelu"] = trained_with_quick_gelu(address, content)
         if checkpointables is None:
             checkpointables = [key for key in self.checkpointables if key in content]
         for key in checkpointables:
             if not isinstance(content.get(key), dict):
                 raise UnreadableWeightsError(f"{path} has no '{key}': it holds weights, but no training to continue.")
         self._load_model(content)
+        content.pop("quick_gelu", None)
         for key in checkpointables:
             self.checkpointables[key].load_state_dict(content.pop(key))
         return content
@@ -123,7 +125,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
     def _load_file(self, filename: str) -> dict[str, Any]:
         if not filename.endswith(".pkl"):
             return read_weights(filename)
-        if not any(name.startswith(IMAGENET_RESNET + "res2.") for name in self.model.state_dict()):
+        if not self._has_imagenet_resnet():
             raise ValueError(
                 f"{filename} is a pickle, which may execute code; it is read for an ImageNet ResNet alone, and "
                 "this model has none. Where you trust the file, convert it: import pickle, torch; "
@@ -136,27 +138,28 @@ class ICPCCheckpointer(DetectionCheckpointer):
         weights = checkpoint.pop("model")
         if checkpoint.get("matching_heuristics") is True:
             weights = self._convert_imagenet(weights, str(checkpoint.get("__author__")) == "Caffe2")
+        elif is_resnet(weights) and self._has_imagenet_resnet():
+            weights = self._convert_imagenet(rename_resnet(weights), from_caffe2=False)
         elif any(name.startswith("visual.") for name in weights):  # as OpenAI and open_clip save it
-            weights = self._convert_clip(weights, checkpoint.pop("is_openai", False) is True)
+            weights = self._convert_clip(weights, checkpoint.pop("quick_gelu", None))
         else:
             weights = key_maps.fit_weights(weights, self.model.state_dict())
         if missing := self.model.load_state_dict(weights, strict=False).missing_keys:
             logger.info(f"Left at their initial values: {_by_module(missing)}.")
 
-    def _convert_clip(self, weights: dict[str, Tensor], is_openai: bool) -> dict[str, Tensor]:
-        if is_openai:
-            check_quick_gelu(self.model)
-        else:
-            built = "QuickGELU" if key_maps.uses_quick_gelu(self.model) else "GELU"
-            unknown = "The file does not say which activation these CLIP weights were trained with"
-            logger.info(f"{unknown}: {built} is what MODEL.CLIP.ARCH builds.")
+    def _convert_clip(self, weights: dict[str, Tensor], quick_gelu: bool | None) -> dict[str, Tensor]:
         converted, dropped = key_maps.convert_clip(weights, self.model.state_dict())
+        check_activation(self.model, quick_gelu)
         if dropped:
             logger.info(f"Parts of CLIP that this model does without: {_by_module(dropped)}.")
         return converted
 
+    def _has_imagenet_resnet(self) -> bool:
+        return any(name.startswith(IMAGENET_RESNET + "res2.") for name in self.model.state_dict())
+
     def _convert_imagenet(self, weights: dict[str, Any], from_caffe2: bool) -> dict[str, Tensor]:
         model = {name: value for name, value in self.model.state_dict().items() if name.startswith(IMAGENET_RESNET)}
+        check_stem(weights, model)
         weights = align_and_update_state_dicts(model, weights, c2_conversion=from_caffe2)
         converted = {name: fit(name, tensor, model[name]) for name, tensor in weights.items() if name in model}
         unknown = [name for name in weights.keys() - model.keys() if not is_classifier(name)]
@@ -186,12 +189,11 @@ def load_text_encoder(model: nn.Module, path: str) -> None:
     """
     if not path:
         return
-    content = read_weights(PathManager.get_local_path(path))
-    if content.get("is_openai") is True:
-        check_quick_gelu(model)
+    content = read_weights(locate(path))
     wanted = {name: value for name, value in model.state_dict().items() if name.startswith(TEXT_ENCODER)}
     found = {TEXT_ENCODER + name: value for name, value in content["model"].items() if TEXT_ENCODER + name in wanted}
-    check_names(wanted.keys() - found.keys(), (), f"MODEL.TEXT_ENCODER.WEIGHTS, {path}")
+    check_names(wanted.keys() - found.keys(), (), f"MODEL.TEXT_ENCODER.WEIGHTS, {path}", content["model"])
+    check_activation(model, trained_with_quick_gelu(path, content))
     model.load_state_dict({name: fit(name, tensor, wanted[name]) for name, tensor in found.items()}, strict=False)
     logger.info(f"The text encoder has CLIP's weights of {path}.")
 

@@ -4,14 +4,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from icpc_d2.checkpoint.checkpointer import ICPCCheckpointer
 from icpc_d2.checkpoint.clip_weights import read_weights
 from icpc_d2.checkpoint.denseclip import NAME_POSITIONS, from_denseclip, read_denseclip, to_denseclip
 from icpc_d2.checkpoint.imagenet import read_imagenet
-from icpc_d2.checkpoint.key_maps import check_classes, check_quick_gelu, convert_clip, fit_weights
+from icpc_d2.checkpoint.key_maps import check_activation, check_classes, convert_clip, fit_weights
+from icpc_d2.checkpoint.model_file import pack, save_content
+from icpc_d2.checkpoint.sources import locate, trained_with_quick_gelu
 from icpc_d2.files import atomically
 
 
@@ -22,13 +23,13 @@ class Conversion(NamedTuple):
     dropped: list[str]
 
 
-def convert_denseclip(file_name: str, model: nn.Module, class_names: Sequence[str]) -> Conversion:
+def convert_denseclip(source: str, model: nn.Module, class_names: Sequence[str]) -> Conversion:
     """Convert DenseCLIP's segmentation model to a whole checkpoint of ours.
 
     Raises:
         ValueError: the file cannot be read, or is of another model or of other classes.
     """
-    weights, classes = read_denseclip(file_name)
+    weights, classes = read_denseclip(locate(source))
     check_classes(classes, class_names)
     converted, dropped = from_denseclip(weights, model.state_dict())
     _check_prompts(model, len(weights["text_encoder.positional_embedding"]))
@@ -36,7 +37,7 @@ def convert_denseclip(file_name: str, model: nn.Module, class_names: Sequence[st
 
 
 def convert_to_denseclip(
-    file_name: str, model: nn.Module, class_names: Sequence[str], colors: Sequence[Sequence[int]] | None
+    source: str, model: nn.Module, class_names: Sequence[str], colors: Sequence[Sequence[int]] | None
 ) -> Conversion:
     """Convert a checkpoint of ours to DenseCLIP's.
 
@@ -46,31 +47,47 @@ def convert_to_denseclip(
     Raises:
         ValueError: the file cannot be read, or is not of a model that DenseCLIP could have.
     """
-    content = read_weights(file_name)
+    content = read_weights(locate(source))
     check_classes(content.get("class_names", []), class_names)
     converted = to_denseclip(fit_weights(content["model"], model.state_dict(), resize=False))
     _check_prompts(model, model.prompt.num_context + NAME_POSITIONS)
     return Conversion({"meta": {"CLASSES": list(class_names), "PALETTE": colors}, "state_dict": converted}, [])
 
 
-def convert_clip_weights(file_name: str, model: nn.Module, class_names: Sequence[str]) -> Conversion:
+def convert_clip_weights(source: str, model: nn.Module, class_names: Sequence[str]) -> Conversion:
     """Convert CLIP's weights to those that the model uses, in float32 and without TorchScript.
 
     Raises:
         ValueError: the file cannot be read or is of another CLIP than the model's, or the activations differ.
     """
-    content = read_weights(file_name)
-    weights, is_openai = content["model"], content.get("is_openai") is True
-    if is_openai:
-        check_quick_gelu(model)
+    content = read_weights(locate(source))
+    weights, quick_gelu = content["model"], trained_with_quick_gelu(source, content)
     _, dropped = convert_clip(weights, model.state_dict())
+    check_activation(model, quick_gelu)
     used = {name: value.float() for name, value in weights.items() if name not in dropped}
-    return Conversion({"model": used, "is_openai": is_openai}, dropped)
+    return Conversion({"model": used, "quick_gelu": quick_gelu}, dropped)
 
 
-def convert_imagenet(file_name: str, model: nn.Module, class_names: Sequence[str]) -> Conversion:
+def convert_imagenet(source: str, model: nn.Module, class_names: Sequence[str]) -> Conversion:
     """Convert an ImageNet ResNet by torchvision's, OpenMMLab's or Detectron2's names, see :func:`read_imagenet`."""
-    return Conversion(*read_imagenet(file_name))
+    return Conversion(*read_imagenet(locate(source)))
+
+
+def convert_model(
+    source: str, model: nn.Module, class_names: Sequence[str], config: str, half: bool = False
+) -> Conversion:
+    """Convert a checkpoint of ours to a file that holds all that a prediction needs, to hand on.
+
+    Args:
+        config, half: see :func:`icpc_d2.checkpoint.model_file.pack`.
+
+    Raises:
+        ValueError: the file cannot be read, is of another model or of other classes, or has no place in half precision.
+    """
+    content = read_weights(locate(source))
+    check_classes(content.get("class_names", []), class_names)
+    weights = fit_weights(content["model"], model.state_dict(), resize=False)
+    return Conversion(pack(weights, config, list(class_names), half), [])
 
 
 CONVERSIONS: dict[str, Callable[[str, nn.Module, Sequence[str]], Conversion]] = {
@@ -96,6 +113,6 @@ def write_conversion(conversion: Conversion, path: Path, model: nn.Module | None
     """Write the file under a temporary name, load it into the model if one is given, and then rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomically(path) as temporary:
-        torch.save(conversion.content, temporary)
+        save_content(conversion.content, temporary)
         if model is not None:
             ICPCCheckpointer(model, class_names=conversion.content.get("class_names", ())).load(str(temporary))

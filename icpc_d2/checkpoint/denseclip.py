@@ -61,16 +61,9 @@ def read_denseclip(file_name: str) -> tuple[dict[str, Tensor], list[str]]:
         The weights by DenseCLIP's names, and the class names; none if the file does not say.
 
     Raises:
-        ValueError: the file cannot be read, or its ``meta`` holds Python objects.
+        ValueError: the file cannot be read.
     """
-    try:
-        content = read_weights(file_name)
-    except ValueError as error:
-        raise ValueError(
-            f"{error} Of an mmsegmentation checkpoint it is `meta` or `optimizer` that may hold such objects, which a "
-            "conversion does not need. Where you trust the file, leave them out: c = torch.load(IN, "
-            "weights_only=False); torch.save({'state_dict': c['state_dict']}, OUT)"
-        ) from error
+    content = read_weights(file_name)
     meta = content.get("meta")
     classes = meta.get("CLASSES") if isinstance(meta, dict) else None
     # mmsegmentation calls one of its classes "bed ".
@@ -91,7 +84,7 @@ def from_denseclip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -
     used = {name: ours for name, ours in names.items() if ours in model and rename(ours, OUR_NAMES) == name}
     left_over = [name for name in weights if name not in used]
     dropped = [name for name in left_over if name.startswith(UNUSED)]
-    check_names(model.keys() - used.values(), set(left_over) - set(dropped), "DenseCLIP")
+    check_names(model.keys() - used.values(), set(left_over) - set(dropped), "DenseCLIP", weights)
     return {ours: _to_ours(ours, weights[name], model[ours]) for name, ours in used.items()}, dropped
 
 

@@ -1,12 +1,15 @@
 """Weights against the model that they are for: names, shapes, classes, activation. What the tables lack is an error."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from icpc_d2.checkpoint.clip_weights import CLIP_MODELS
+from icpc_d2.checkpoint.kinds import describe_misfit
+
+logger = logging.getLogger(__name__)
 
 # Where the image encoder may be in a model: by itself, or below Detectron2's FPN.
 IMAGE_ENCODERS = ("backbone.visual.", "backbone.bottom_up.visual.")
@@ -49,20 +52,21 @@ def convert_clip(weights: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> 
     left_over = [name for name, target in renamed.items() if target not in model]
     unknown = [name for name in left_over if not _is_unused(name, image, model)]
     missing = [name for name in model if name.startswith((image, TEXT_ENCODER)) and name not in sources]
-    check_names(missing, unknown, "CLIP")
+    check_names(missing, unknown, "CLIP", weights)
     return {target: fit(target, weights[name], model[target]) for target, name in sources.items()}, left_over
 
 
-def check_names(missing: Iterable[str], unknown: Iterable[str], source: str) -> None:
-    """Raise ValueError, which holds all the names, for weights that do not cover a model or hold more than it has."""
-    found = {"missing from the weights": missing, "not in the model": unknown}
-    found = {what: sorted(name for name in names if not name.endswith(OPTIONAL)) for what, names in found.items()}
-    if any(found.values()):
-        names = "\n".join(f"{len(names)} {what}: {', '.join(names)}" for what, names in found.items() if names)
-        raise ValueError(
-            f"These weights ({source}) are of another model than the config builds: check MODEL.WEIGHTS against "
-            f"MODEL.BACKBONE.NAME, MODEL.CLIP.ARCH and MODEL.PROMPT.NAME.\n{names}"
-        )
+def check_names(missing: Iterable[str], unknown: Iterable[str], source: str, names: Iterable[str] = ()) -> None:
+    """Raise ValueError for weights that do not cover a model or hold more than it has; the log has all the names.
+
+    Args:
+        names: all that the weights have, by which their kind is recognised.
+    """
+    found = [sorted(name for name in some if not name.endswith(OPTIONAL)) for some in (missing, unknown)]
+    if any(found):
+        for some, what in zip(found, ("missing from the weights", "not in the model"), strict=True):
+            logger.debug(f"{source}, {what}: {', '.join(some)}")
+        raise ValueError(describe_misfit(*found, names, source))
 
 
 def check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:
@@ -85,7 +89,7 @@ def fit_weights(weights: Mapping[str, Tensor], model: Mapping[str, Tensor], resi
     Raises:
         ValueError: other names, or shapes that do not fit, see :func:`fit`.
     """
-    check_names(model.keys() - weights.keys(), weights.keys() - model.keys(), "a checkpoint")
+    check_names(model.keys() - weights.keys(), weights.keys() - model.keys(), "a checkpoint", weights)
     return {name: fit(name, tensor, model[name], resize) for name, tensor in weights.items() if name in model}
 
 
@@ -132,14 +136,30 @@ def uses_quick_gelu(model: nn.Module) -> bool | None:
     return "QuickGELU" in kinds if kinds & {"QuickGELU", "GELU"} else None
 
 
-def check_quick_gelu(model: nn.Module) -> None:
-    """Raise ValueError for OpenAI's weights in a model with GELU, where they would quietly lose accuracy."""
-    if uses_quick_gelu(model) is False:
-        names = ", ".join(f"{name}-quickgelu" for name in CLIP_MODELS)
-        raise ValueError(
-            "OpenAI's CLIP was trained with QuickGELU, but MODEL.CLIP.ARCH builds a model with GELU: set it to the "
-            f"same name with '-quickgelu' at its end ({names})."
+def check_activation(model: nn.Module, quick_gelu: bool | None) -> None:
+    """Compare the activation that CLIP's weights were trained with to the model's; the other one quietly does worse.
+
+    Args:
+        quick_gelu: QuickGELU, or GELU; None: nothing says which, which is warned of.
+
+    Raises:
+        ValueError: it is the other one.
+    """
+    built = uses_quick_gelu(model)
+    if built is None or built == quick_gelu:
+        return
+    names = {True: "QuickGELU", False: "GELU"}
+    if quick_gelu is None:
+        logger.warning(
+            f"The file does not say which activation these CLIP weights were trained with; MODEL.CLIP.ARCH builds "
+            f"{names[built]}. If it was the other one, the model is worse without a word: `clip://MODEL/TAG` knows."
         )
+        return
+    change = "the same name with '-quickgelu' at its end" if quick_gelu else "the same name without '-quickgelu'"
+    raise ValueError(
+        f"These CLIP weights were trained with {names[quick_gelu]}, but MODEL.CLIP.ARCH builds a model with "
+        f"{names[built]}: set it to {change} (as in RN50-quickgelu, ViT-B-16-quickgelu)."
+    )
 
 
 def _rename_clip(name: str, image: str) -> str:

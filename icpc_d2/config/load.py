@@ -66,6 +66,11 @@ def load_config(
     return cfg
 
 
+def is_set(key: str, config_file: str, options: Sequence[Any] = ()) -> bool:
+    """Return whether a config file, one of its bases, or the command line gives the key a value, be it its default."""
+    return key in options[::2] or any(name == key for name, _ in _read(config_file, None))
+
+
 def leaves(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield ("SOLVER.MAX_ITER", value) for each value of a nested dict."""
     for key, value in node.items():

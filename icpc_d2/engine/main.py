@@ -10,6 +10,7 @@ from detectron2.utils import comm
 from detectron2.utils.file_io import PathManager
 
 from icpc_d2.checkpoint import ICPCCheckpointer
+from icpc_d2.engine.initial_weights import WEIGHTS
 from icpc_d2.engine.setup import setup
 from icpc_d2.engine.trainer import Trainer
 
@@ -37,11 +38,20 @@ def main(args: Namespace) -> dict | None:
     return trainer.train()
 
 
-def parse_args(arguments: Sequence[str] | None = None, prog: str | None = None, epilog: str = "") -> Namespace:
-    """Parse the command line, or `arguments`, of a program with this name and end of its help; exit if it is wrong."""
+def parse_args(
+    arguments: Sequence[str] | None = None, prog: str | None = None, epilog: str = "", eval_only: bool = False
+) -> Namespace:
+    """Parse the command line, or `arguments`, of a program with this name and end of its help; exit if it is wrong.
+
+    Args:
+        eval_only: evaluate, whatever the command line says.
+    """
     parser = default_argument_parser(epilog)
     parser.prog = prog or parser.prog
     args = parser.parse_args(arguments)
+    args.eval_only |= eval_only
+    if not args.config_file and args.eval_only and WEIGHTS in args.opts[::2]:
+        return args  # a model's file may hold its config
     if not args.config_file:
         parser.error("--config-file is missing; configs/quickstart/icpc_tiny.yaml trains in minutes without a GPU")
     if not PathManager.isfile(args.config_file):

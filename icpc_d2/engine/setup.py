@@ -5,7 +5,6 @@ What would end a training hours later is checked first.
 
 import logging
 import math
-import os
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +16,10 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from icpc_d2.config.load import ConfigError, leaves, load_config, nearest
+from icpc_d2.config.load import ConfigError, leaves, nearest
 from icpc_d2.config.resolve import resolve_device, resolve_norms, resolve_precision
 from icpc_d2.data.folders import register_folders
+from icpc_d2.engine.initial_weights import check_weights, fetch_weights, read_config_of
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import read_starts, write_start
 from icpc_d2.evaluation.evaluators import build_shared_classes
@@ -53,11 +53,10 @@ def setup(args: Namespace) -> CfgNode:
         ValueError: class names, class count and data sets contradict each other.
         OSError: the output folder cannot be written, or holds another training.
     """
-    cfg = load_config(args.config_file, args.opts)
+    cfg = read_config_of(args)
     check_ranges(cfg)
-    is_train, weights = not args.eval_only, cfg.MODEL.WEIGHTS
-    if not args.resume and weights and "://" not in weights and not os.path.isfile(os.path.expanduser(weights)):
-        raise ConfigError(f"MODEL.WEIGHTS: there is no file {weights}.")
+    is_train = not args.eval_only
+    check_weights(cfg, args)
     if comm.is_main_process():
         folder = OutputFolder(Path(cfg.OUTPUT_DIR))
         folder.check_writable()
@@ -78,6 +77,7 @@ def setup(args: Namespace) -> CfgNode:
         logger.info(f"SEED: -1 -> {cfg.SEED} ({'as before' if starts else 'drawn'}).")
     check_datasets(cfg, is_train)
     resolve_classes(cfg)
+    fetch_weights(cfg, args)
     cfg.freeze()
     default_setup(cfg, args)
     if is_train:

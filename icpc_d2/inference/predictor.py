@@ -26,6 +26,8 @@ from torch import nn
 
 from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.checkpoint.clip_weights import read_weights
+from icpc_d2.checkpoint.model_file import config_within
+from icpc_d2.checkpoint.sources import locate
 from icpc_d2.config.load import load_config
 from icpc_d2.config.resolve import resolve_device, resolve_norms
 from icpc_d2.data.augmentation import resizes_at_scales
@@ -73,8 +75,9 @@ class Predictor:
     ) -> None:
         """
         Args:
-            source: a checkpoint, with its merged config inside of it or beside it as ``config.yaml`` (training leaves
-                it there); or a config, whose ``MODEL.WEIGHTS`` are loaded.
+            source: a checkpoint, with its merged config inside of it (``icpc convert model``) or beside it as
+                ``config.yaml`` (training leaves it there); ``hf://OWNER/NAME``, such a file on the hub; or a config,
+                whose ``MODEL.WEIGHTS`` are loaded.
             device: such as "cpu", "cuda:1" or "mps". None: for a config its own, for a checkpoint a GPU if there is
                 one.
             tta: test-time augmentation: see each image at the sizes of ``TEST.AUG.SCALES`` and, by ``TEST.AUG.FLIP``,
@@ -189,7 +192,7 @@ def load_model(
 
     Arguments and errors are those of :class:`Predictor`.
     """
-    cfg = source.clone() if isinstance(source, CfgNode) else read_config(Path(source))
+    cfg = source.clone() if isinstance(source, CfgNode) else read_config(Path(locate(str(source))))
     cfg.defrost()
     if device is not None or not isinstance(source, CfgNode):
         gpus = {"cuda": torch.cuda, "mps": torch.backends.mps}
@@ -204,7 +207,7 @@ def load_model(
 
 
 def read_config(weights: Path) -> CfgNode:
-    """Read the merged config that belongs to a checkpoint: ``config.yaml`` beside it, else its "config".
+    """Read the merged config that belongs to a checkpoint: the one inside of it, else ``config.yaml`` beside it.
 
     Raises:
         FileNotFoundError: there is no such checkpoint, or no config.
@@ -212,10 +215,11 @@ def read_config(weights: Path) -> CfgNode:
     """
     if not weights.is_file():
         raise FileNotFoundError(f"There is no checkpoint '{weights}'.")
-    config, text = weights.with_name(CONFIG_NAME), None
-    if not config.is_file():
-        config, text = weights, read_weights(str(weights)).get("config")
-        if not isinstance(text, str):
+    config, text = weights, config_within(weights)
+    if text is None:
+        config = weights.with_name(CONFIG_NAME)
+        if not config.is_file():
+            read_weights(str(weights))  # says so if it is damaged
             raise FileNotFoundError(
                 f"There is no {CONFIG_NAME} beside {weights}, nor a config inside of it. Copy the one that training "
                 "wrote into its output folder, or give a config instead: Predictor(cfg) with MODEL.WEIGHTS set."

@@ -1,6 +1,7 @@
 """Evaluate a checkpoint by a config file.
 
     icpc evaluate --config-file configs/ade20k/icpc_R50.yaml MODEL.WEIGHTS output/model_final.pth
+    icpc evaluate MODEL.WEIGHTS model.safetensors  # of `icpc convert model`, which holds its config
 
 It is train_net.py with --eval-only.
 """
@@ -14,9 +15,7 @@ from icpc_d2.engine.main import parse_args
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    args = parse_args(arguments, "icpc evaluate", __doc__)
-    args.eval_only = True
-    launch(run, args)
+    launch(run, parse_args(arguments, "icpc evaluate", __doc__, eval_only=True))
 
 
 if __name__ == "__main__":

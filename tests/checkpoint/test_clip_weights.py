@@ -1,13 +1,12 @@
-import hashlib
+import argparse
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from detectron2.utils.file_io import PathManager
 from safetensors.torch import save_file
 
-from icpc_d2.checkpoint import clip_weights
 from icpc_d2.checkpoint.clip_weights import read_weights
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
@@ -19,7 +18,7 @@ def test_torch_files_and_safetensors_are_read(tmp_path: Path) -> None:
     for name in ("weights.bin", "weights.safetensors"):
         content = read_weights(str(tmp_path / name))
         assert content["model"].keys() == WEIGHTS.keys()
-        assert "is_openai" not in content
+        assert "quick_gelu" not in content
         torch.testing.assert_close(content["model"]["a.weight"], WEIGHTS["a.weight"])
 
 
@@ -27,7 +26,7 @@ def test_torchscript_archives_are_told_apart(tmp_path: Path, caplog: pytest.LogC
     torch.jit.script(torch.nn.Linear(2, 3)).save(tmp_path / "archive.pt")
     content = read_weights(str(tmp_path / "archive.pt"))
     assert "archive.pt is a TorchScript archive and none of OpenAI's" in caplog.text
-    assert content["is_openai"]
+    assert content["quick_gelu"] is True
     assert {name: tuple(tensor.shape) for name, tensor in content["model"].items()} == {"weight": (3, 2), "bias": (3,)}
 
 
@@ -73,27 +72,26 @@ def test_other_content_is_named(tmp_path: Path) -> None:
         read_weights(str(tmp_path / "tensor.pth"))
 
 
-def test_offline_says_which_file_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(OSError) as error:
-        PathManager.get_local_path("clip://RN50")
-    message = str(error.value)
-    assert message.startswith("Cannot download clip://RN50")
-    assert "https://openaipublic.azureedge.net/clip/models/" in message
-    assert str(tmp_path / ".cache" / "clip" / "RN50.pt") in message
+@pytest.mark.parametrize("legacy", [False, True])
+def test_numbers_and_arrays_of_numpy_are_data(legacy: bool, tmp_path: Path) -> None:
+    """mm's checkpoints have them in their "meta"."""
+    meta = {"best": np.float64(43.5), "seen": np.arange(3), "epoch": np.int64(2), "flags": np.array([True])}
+    meta |= {"names": np.array(["a", "bc"])}
+    torch.save({"state_dict": WEIGHTS, "meta": meta}, tmp_path / "mm.pth", _use_new_zipfile_serialization=not legacy)
+    found = read_weights(str(tmp_path / "mm.pth"))["meta"]
+    assert found["best"] == 43.5 and found["epoch"] == 2 and found["names"].tolist() == ["a", "bc"]
+    np.testing.assert_array_equal(found["seen"], meta["seen"])
 
 
-def test_a_file_in_the_cache_needs_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = b"weights"
-    url = f"https://openaipublic.azureedge.net/clip/models/{hashlib.sha256(content).hexdigest()}/RN50.pt"
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(clip_weights, "get_pretrained_url", lambda *_: url)
-    cached = tmp_path / ".cache" / "clip" / "RN50.pt"
-    cached.parent.mkdir(parents=True)
-    cached.write_bytes(content)
-    assert PathManager.get_local_path("clip://RN50") == str(cached)
-
-
-def test_unknown_models_are_named() -> None:
-    with pytest.raises(ValueError, match=r"'clip://RN51' is unknown; there are clip://RN50, clip://RN101"):
-        PathManager.get_local_path("clip://RN51")
+def test_the_object_that_is_refused_is_named(tmp_path: Path) -> None:
+    torch.save({"state_dict": WEIGHTS, "args": argparse.Namespace(a=1)}, tmp_path / "a.pth")
+    torch.save({"state_dict": WEIGHTS, "meta": {"file": tmp_path}}, tmp_path / "b.pth")
+    arrays = np.array([Exploit(tmp_path / "executed")], dtype=object)
+    torch.save({"state_dict": WEIGHTS, "meta": arrays}, tmp_path / "c.pth")
+    for name, found in (("a", r"argparse\.Namespace"), ("b", r"pathlib\.\w*Path"), ("c", r"[\w.]*Path[\w.]*|getattr")):
+        with pytest.raises(
+            ValueError, match=rf"{name}\.pth cannot be read .* a Python object, {found}, which"
+        ) as error:
+            read_weights(str(tmp_path / f"{name}.pth"))
+        assert "\x1b" not in str(error.value) and len(str(error.value)) < 600 + len(str(tmp_path))
+    assert not (tmp_path / "executed").exists()

@@ -12,12 +12,13 @@ from torchvision.models.resnet import Bottleneck, ResNet
 
 from icpc_d2.checkpoint.imagenet import rename_torchvision
 from icpc_d2.data.class_list import read_class_list
-from tests.support.checkpoints import assert_equal, deep_stem, make_clip, save_as_openai
+from tests.support.checkpoints import assert_equal, deep_stem, make_clip, save_as_openai, tiny_cfg, write_checkpoint
 from tests.support.datasets import save_prepared
 from tests.support.denseclip_shapes import TINY_R, make_weights
 from tests.support.documents import TINY, commands_of, run, run_small, settings
 from tests.support.results import assert_mean_of_classes, read_results
 
+SCENES = list(read_class_list("scenes_10").prompt_names)
 # A ResNet-50 with an eighth of the channels.
 NARROW = settings(MODEL__RESNETS__WIDTH_PER_GROUP=8, MODEL__DEVICE="cpu")
 
@@ -36,7 +37,7 @@ def make_resnet() -> ResNet:
     return ResNet(Bottleneck, [3, 4, 6, 3], width_per_group=8)
 
 
-def test_weights(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights(clone: Path, few_scenes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FVCORE_CACHE", str(clone / "cache"))
     save_prepared(clone / "datasets", {"ade20k_sem_seg_train", "ade20k_sem_seg_val"})
     weights = make_weights(replace(TINY_R, classes=150, decoder=(64, 3, 4), fpn=32))
@@ -45,11 +46,16 @@ def test_weights(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save({"meta": {"best": np.float64(43.5)}, "state_dict": OrderedDict(weights)}, clone / "IN.pth")
     save_as_openai(make_clip("tiny-RN"), clone / "RN50.pt")
     save_resnets(clone, clone / "cache")
+    write_checkpoint(
+        clone / "output/quickstart", tiny_cfg("DATASETS.TEST", ("scenes_sem_seg_val",), "MODEL.CLASS_NAMES", SCENES)
+    )
 
     for command in commands_of("docs/weights.md"):
         if "--reverse" in command:
             (clone / "denseclip_R50.pth").rename(clone / "model_final.pth")
-        if "train_net.py" in command:
+        if command.startswith(("icpc convert model", "icpc evaluate")):
+            run(command, monkeypatch)
+        elif "train_net.py" in command:
             run_small(command, monkeypatch)
         else:
             options = NARROW if " imagenet " in command else () if " -c " in command else TINY
@@ -60,6 +66,7 @@ def test_weights(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert not [name for name in converted if "fc." in name]
 
     assert_mean_of_classes(read_results(clone / "output/ade20k/denseclip_R50"), 150)
+    assert_mean_of_classes(read_results(clone / "output/handed_on"), len(SCENES))
     assert_equal(torch.load(clone / "back.pth", weights_only=True)["state_dict"], weights)
     assert_equal(torch.load(clone / "OUT.pth", weights_only=True)["state_dict"], weights)
-    assert torch.load(clone / "clip_RN50.pth", weights_only=True)["is_openai"]
+    assert torch.load(clone / "clip_RN50.pth", weights_only=True)["quick_gelu"] is True

@@ -4,7 +4,6 @@ import hashlib
 import http.server
 import pickle
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.utils.file_io import PathManager
+from huggingface_hub import constants
 from torch import nn
 
-from icpc_d2.checkpoint import ICPCCheckpointer, clip_weights
+from icpc_d2.checkpoint import ICPCCheckpointer, sources
 from icpc_d2.checkpoint.clip_weights import UnreadableWeightsError
 from icpc_d2.config.load import ConfigError, load_config
 
@@ -116,24 +116,29 @@ ADDRESS = f"/openaipublic/{hashlib.sha256(CONTENT).hexdigest()}/RN50.pt"
 def download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """Fetch clip://RN50 from a server of the test, into a cache of the test."""
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
     def fetch(host: str) -> str:
-        monkeypatch.setattr(clip_weights, "get_pretrained_url", lambda *_: host + ADDRESS)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # open_clip's, about the file that it replaces
-            return PathManager.get_local_path("clip://RN50")
+        monkeypatch.setattr(sources, "get_pretrained_cfg", lambda *_: {"url": host + ADDRESS})
+        return PathManager.get_local_path("clip://RN50")
 
     return fetch
 
 
 def test_a_download_with_another_hash_is_refused(download: Callable[[str], str]) -> None:
     evil = CONTENT[:-1] + b"!"
-    with server(evil, len(evil)) as host, pytest.raises(OSError, match="Cannot download clip://RN50 .*checksum"):
+    with (
+        server(evil, len(evil)) as host,
+        pytest.raises(OSError, match=r"Cannot get clip://RN50\. .*another file than wanted"),
+    ):
         download(host)
 
 
 def test_an_interrupted_download_is_refused_and_the_next_one_starts_over(download: Callable[[str], str]) -> None:
-    with server(CONTENT[:3000], len(CONTENT)) as host, pytest.raises(OSError, match="Cannot download clip://RN50"):
+    with (
+        server(CONTENT[:3000], len(CONTENT)) as host,
+        pytest.raises(OSError, match=r"Cannot get clip://RN50\. .*broke off"),
+    ):
         download(host)
     with server(CONTENT, len(CONTENT)) as host:
         assert Path(download(host)).read_bytes() == CONTENT
@@ -145,5 +150,5 @@ def test_a_cached_file_that_was_changed_is_fetched_again(download: Callable[[str
         path.write_bytes(b"changed")
         assert Path(download(host)).read_bytes() == CONTENT
     path.write_bytes(b"changed")
-    with pytest.raises(OSError, match=r"Cannot download clip://RN50 .* put it at .*RN50\.pt"):
+    with pytest.raises(OSError, match=r"Cannot get clip://RN50\. .* put it at .*RN50\.pt"):
         download("http://127.0.0.1:9")

@@ -16,17 +16,19 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from icpc_d2.checkpoint.sources import hash_of_located
 from icpc_d2.files import atomically
 
 FILE = "provenance.json"
 # Besides PyTorch, which says itself what it was built for, and Detectron2, which comes without metadata.
 PACKAGES = ("icpc_d2", "torchvision", "open_clip_torch", "fvcore", "numpy", "opencv-python-headless")
-PACKAGES += ("pillow", "safetensors")
+PACKAGES += ("pillow", "safetensors", "huggingface_hub")
 _CODE = Path(__file__).parents[2]
 
 
 def describe_run(cfg: CfgNode) -> dict[str, Any]:
     """Describe the present process as plain data: time (UTC), seed, code ("git": None for an installed package), ..."""
+    named = (cfg.MODEL.WEIGHTS, cfg.MODEL.TEXT_ENCODER.WEIGHTS)
     versions = {"python": platform.python_version(), "torch": torch.__version__, "detectron2": detectron2.__version__}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):  # such as opencv under another name
@@ -36,6 +38,8 @@ def describe_run(cfg: CfgNode) -> dict[str, Any]:
         "command": sys.argv,
         "config": "config.yaml",  # in the output folder
         "weights": cfg.MODEL.WEIGHTS,
+        # Of the files that they name, as far as this run has them.
+        "sha256": {name: digest for name in named if name and (digest := hash_of_located(name))},
         "seed": cfg.SEED,
         "git": describe_git(_CODE),
         "packages": versions,

@@ -1,0 +1,77 @@
+"""A trained model as one file to hand on: its weights, its merged config and its class names.
+
+``.safetensors`` has the latter two in its metadata, ``.pth`` beside the weights.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+ENDINGS = (".pth", ".safetensors")
+# Statistics of BatchNorm, whose range half precision does not have; they are a thousandth of the weights.
+STATISTICS = ("running_mean", "running_var")
+
+
+def pack(weights: Mapping[str, Tensor], config: str, class_names: list[str], half: bool) -> dict[str, Any]:
+    """Put together the content of a model's file.
+
+    Args:
+        config: the merged config, as YAML.
+        half: store weights as float16, in half of the space; they are computed with in float32 as before.
+
+    Raises:
+        ValueError: a weight is beyond what half precision can hold.
+    """
+    stored = {name: _halved(name, value) if half else value.detach() for name, value in weights.items()}
+    return {"model": stored, "config": config, "class_names": class_names}
+
+
+def _halved(name: str, value: Tensor) -> Tensor:
+    if not value.is_floating_point() or name.endswith(STATISTICS):
+        return value.detach()
+    halved = value.detach().half()
+    if not bool(halved.isfinite().all()):
+        raise ValueError(f"{name} has values beyond half precision ({value.abs().max():.3g}): leave --half out.")
+    return halved
+
+
+def save_content(content: Mapping[str, Any], path: Path) -> None:
+    """Write what :func:`pack` or a conversion has made, in the format that the ending says."""
+    if path.suffix != ".safetensors":
+        torch.save(dict(content), path)
+        return
+    rest = {key: value for key, value in content.items() if key != "model"}
+    metadata = {"format": "pt", **{key: v if isinstance(v, str) else json.dumps(v) for key, v in rest.items()}}
+    save_file({name: value.contiguous().clone() for name, value in content["model"].items()}, path, metadata)
+
+
+def read_safetensors(file_name: str) -> dict[str, Any]:
+    """Read weights alone, or what :func:`save_content` has written."""
+    metadata, weights = _metadata(file_name), load_file(file_name)
+    if "class_names" not in metadata:
+        return {"model": weights}
+    return {"model": weights, "config": metadata.get("config"), "class_names": json.loads(metadata["class_names"])}
+
+
+def config_within(file: Path) -> str | None:
+    """Return the YAML of a model's file, of which the weights are not read; None: it holds none."""
+    try:
+        if file.suffix == ".safetensors":
+            config = _metadata(str(file)).get("config")
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+            config = content.get("config") if isinstance(content, dict) else None
+    except (OSError, RuntimeError, ValueError, SafetensorError):
+        return None  # whoever reads the weights says what is wrong
+    return config if isinstance(config, str) else None
+
+
+def _metadata(file_name: str) -> dict[str, str]:
+    with safe_open(file_name, "pt") as file:
+        return file.metadata() or {}

@@ -1,0 +1,248 @@
+"""Addresses of weights: ``clip://``, ``hf://``, ``openmmlab://`` and Detectron2's, each to a file of this machine.
+
+What a cache holds is used as it is, without a look at the network. Importing this registers the addresses.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import torch
+from detectron2.utils.file_io import PathManager
+from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from iopath.common.file_io import PathHandler
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+from open_clip.pretrained import get_pretrained_cfg, is_pretrained_cfg, list_pretrained, list_pretrained_tags_by_model
+
+from icpc_d2.checkpoint.download import download, has_hash, sha256_of
+
+logger = logging.getLogger(__name__)
+
+CLIP, HUB, OPENMMLAB = "clip://", "hf://", "openmmlab://"
+# Of a model that is handed on by the hub, unless the address names another.
+HUB_FILE = "model.safetensors"
+# ResNet-V1c on ImageNet: what DenseCLIP's and mmsegmentation's ResNets start from. The end of a name is its hash.
+OPENMMLAB_URL = "https://download.openmmlab.com/pretrain/third_party"
+OPENMMLAB_FILES = {"resnet50_v1c": "resnet50_v1c-2cccc1ad.pth", "resnet101_v1c": "resnet101_v1c-e67eebb6.pth"}
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ClipSource(NamedTuple):
+    """Weights of open_clip's list."""
+
+    model: str  # "ViT-B-16"
+    tag: str  # "openai"
+    quick_gelu: bool  # the activation that they were trained with
+    repository: str  # on the hub; empty: none
+    files: tuple[str, ...]  # of the repository, any of which will do
+    url: str  # elsewhere; empty: none whose hash is known
+    sha256: str  # of what `url` gives, or its first digits
+
+
+def parse_clip(address: str) -> ClipSource:
+    """Look ``clip://MODEL/TAG`` up in open_clip's list of weights; the TAG of ``clip://MODEL`` is "openai".
+
+    Raises:
+        ValueError: the list has no such model or tag; the message names what it has.
+    """
+    name, _, tag = address.removeprefix(CLIP).partition("/")
+    model, tag = name.removesuffix("-quickgelu"), tag or "openai"
+    entry = get_pretrained_cfg(model, tag) or get_pretrained_cfg(name, tag)
+    if not entry:
+        tags = list_pretrained_tags_by_model(model)
+        models = sorted({known for known, _ in list_pretrained() if known.startswith(("RN", "ViT-"))})
+        models = [known for known in models if not re.search("quickgelu|SigLIP|CLIPA|worldwide", known)]
+        known = f"tags of {model}: {', '.join(tags)}" if tags else f"models: {', '.join(models)}"
+        raise ValueError(f"'{address}' is unknown to open_clip. It has the {known}.")
+    repository, _, file = entry.get("hf_hub", "").rpartition("/")
+    files = (file,) if file else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+    url = entry.get("url", "")
+    hashes = re.search(r"/([0-9a-f]{64})/[^/]+$|-([0-9a-f]{8})\.\w+$", url)
+    sha256 = (hashes[1] or hashes[2]) if hashes else ""
+    # Beside the mark of today's list: older releases of open_clip list such weights below the other name alone.
+    quick_gelu = tag == "openai" or bool(entry.get("quick_gelu")) or is_pretrained_cfg(f"{model}-quickgelu", tag)
+    return ClipSource(model, tag, quick_gelu, repository, files, url if sha256 else "", sha256)
+
+
+def locate(address: str) -> str:
+    """Return the local file of an address or path, fetched where no cache has it.
+
+    Raises:
+        ValueError: an address that names nothing known.
+        OSError: it cannot be fetched; says by which command it can be, and where to put it.
+    """
+    file = PathManager.get_local_path(address)
+    if "://" in address and os.path.isfile(file):
+        _located[address] = file
+        logger.info(f"{address} is {file}, SHA-256 {sha256_of(file)}")
+    return file
+
+
+_located: dict[str, str] = {}
+
+
+def hash_of_located(address: str) -> str | None:
+    """Return the SHA-256 of a path's file, or of an address that :func:`locate` has found; None for any other."""
+    file = _located.get(address, address)
+    return sha256_of(file) if os.path.isfile(file) else None
+
+
+def trained_with_quick_gelu(address: str, content: Mapping[str, Any]) -> bool | None:
+    """Tell from an address, or from the content of its file, which activation CLIP was trained with; None: unknown."""
+    known = parse_clip(address).quick_gelu if address.startswith(CLIP) else content.get("quick_gelu")
+    return known if isinstance(known, bool) else None
+
+
+def find_clip(address: str) -> str:
+    """Find CLIP's weights in the hub's cache or in CLIP's own, else on the hub, else where they were published.
+
+    Raises:
+        ValueError, OSError: see :func:`locate`.
+    """
+    source = parse_clip(address)
+    kept = Path.home() / ".cache" / "clip" / source.url.rpartition("/")[2]
+    if file := source.repository and _in_cache(source.repository, source.files):
+        return file
+    if source.url and has_hash(kept, source.sha256):
+        return str(kept)
+    reasons = []
+    if source.repository:
+        try:
+            return _from_hub(source.repository, source.files)
+        except OSError as error:
+            reasons.append(str(error))
+    if source.url and not constants.HF_HUB_OFFLINE:
+        try:
+            return str(download(source.url, kept, source.sha256))
+        except OSError as error:
+            reasons.append(str(error))
+    raise OSError(f"Cannot get {address}. {'; '.join(reasons)}. {_advice(address, source, kept)}")
+
+
+def find_on_hub(address: str) -> str:
+    """Find ``hf://OWNER/NAME[@REVISION][/FILE]`` in the hub's cache or on the hub.
+
+    Raises:
+        ValueError, OSError: see :func:`locate`.
+    """
+    match = re.fullmatch(r"hf://([^/@]+/[^/@]+)(?:@([^/]+))?(?:/(.+))?", address)
+    if match is None:
+        raise ValueError(f"'{address}' is no address of the hub, wanted hf://OWNER/NAME or hf://OWNER/NAME/FILE.")
+    repository, revision, file = match[1], match[2], match[3] or HUB_FILE
+    try:
+        return _in_cache(repository, [file], revision) or _from_hub(repository, [file], revision)
+    except OSError as error:
+        raise OSError(f"Cannot get {address}. {error}. {_hub_advice(repository, file)}.") from error
+
+
+def find_openmmlab(address: str) -> str:
+    """Find ``openmmlab://resnet50_v1c`` in torch's cache, where mm's programs keep it too, or at OpenMMLab.
+
+    Raises:
+        ValueError, OSError: see :func:`locate`.
+    """
+    name = address.removeprefix(OPENMMLAB)
+    if name not in OPENMMLAB_FILES:
+        raise ValueError(f"'{address}' is unknown; there are {', '.join(map(OPENMMLAB.__add__, OPENMMLAB_FILES))}.")
+    file = OPENMMLAB_FILES[name]
+    url, target = f"{OPENMMLAB_URL}/{file}", Path(torch.hub.get_dir(), "checkpoints", file)
+    sha256 = re.search(r"-([0-9a-f]{8})\.pth$", file)[1]
+    try:
+        if constants.HF_HUB_OFFLINE and not has_hash(target, sha256):
+            raise OSError("HF_HUB_OFFLINE is set")
+        return str(download(url, target, sha256))
+    except OSError as error:
+        raise OSError(
+            f"Cannot get {address}: {error}. On a machine with a connection: curl -LO {url} ; then put it at {target}, "
+            f"or set MODEL.WEIGHTS to it."
+        ) from error
+
+
+def _in_cache(repository: str, files: Sequence[str], revision: str | None = None) -> str | None:
+    """Return the first of the files that the hub's cache has whole."""
+    for name in files:
+        file = try_to_load_from_cache(repository, name, revision=revision)
+        if isinstance(file, str):
+            if _is_whole(file):
+                return file
+            logger.warning(f"{file} has another hash than its name on the hub says: it is fetched again.")
+            _remove(file)
+    return None
+
+
+def _from_hub(repository: str, files: Sequence[str], revision: str | None = None) -> str:
+    """Fetch the first of the files that a repository has; the hub's own cache locks, and renames what is whole."""
+    absent = OSError()
+    for name in files:
+        try:
+            # A short look first: the download itself tries for minutes to reach a server that says nothing.
+            url = hf_hub_url(repository, name, revision=revision)
+            get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+            file = hf_hub_download(repository, name, revision=revision)
+        except LocalEntryNotFoundError as error:
+            raise OSError(f"{constants.ENDPOINT}/{repository}: {_short(error)}") from error
+        except EntryNotFoundError as error:
+            absent = error
+            continue
+        except Exception as error:  # the hub's, and those of the HTTP library beneath it, which changed with time
+            raise OSError(f"{constants.ENDPOINT}/{repository}: {_short(error)}") from error
+        if not _is_whole(file):
+            _remove(file)
+            raise OSError(f"{constants.ENDPOINT}/{repository}: {name} has another hash than the hub says")
+        return file
+    raise OSError(f"{constants.ENDPOINT}/{repository} has no {' or '.join(files)}") from absent
+
+
+def _is_whole(file: str) -> bool:
+    """Compare a file of the hub's cache with its hash, by which the cache calls large files."""
+    name = os.path.basename(os.path.realpath(file))
+    return not _SHA256.fullmatch(name) or sha256_of(file) == name
+
+
+def _remove(file: str) -> None:
+    for path in {os.path.realpath(file), file}:
+        Path(path).unlink(missing_ok=True)
+
+
+def _short(error: Exception) -> str:
+    text = next((line for line in str(error).splitlines() if line.strip()), "") or type(error).__name__
+    return text.strip().rstrip(".")[:160]
+
+
+def _hub_advice(repository: str, file: str) -> str:
+    folder = f"models--{repository.replace('/', '--')}"
+    return (
+        f"On a machine with a connection: hf download {repository} {file} ; then copy {folder} from its "
+        f"~/.cache/huggingface/hub to {constants.HF_HUB_CACHE}"
+    )
+
+
+def _advice(address: str, source: ClipSource, kept: Path) -> str:
+    if source.repository:
+        return f"{_hub_advice(source.repository, source.files[0])}."
+    return f"On a machine with a connection: curl -LO {source.url} ; then put it at {kept}."
+
+
+class WeightsPathHandler(PathHandler):
+    """An address that a function turns into a local file."""
+
+    def __init__(self, prefix: str, find: Callable[[str], str]) -> None:
+        super().__init__()
+        self._prefix, self._find = prefix, find
+
+    def _get_supported_prefixes(self) -> list[str]:
+        return [self._prefix]
+
+    def _get_local_path(self, path: str, force: bool = False, **kwargs: Any) -> str:
+        return self._find(path)
+
+    def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> IO[Any]:
+        return open(self._find(path), mode, buffering=buffering)
+
+
+for _prefix, _find in ((CLIP, find_clip), (HUB, find_on_hub), (OPENMMLAB, find_openmmlab)):
+    PathManager.register_handler(WeightsPathHandler(_prefix, _find), allow_override=True)

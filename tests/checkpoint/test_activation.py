@@ -1,0 +1,61 @@
+"""QuickGELU or GELU: what CLIP's weights were trained with, compared with what the config builds."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from icpc_d2.checkpoint import ICPCCheckpointer, checkpointer, load_text_encoder
+from icpc_d2.checkpoint.conversions import convert_clip_weights
+from tests.support.checkpoints import make_clip, make_model
+
+
+def make(quick_gelu: bool) -> nn.Module:
+    model = make_model()
+    if not quick_gelu:
+        for name, module in list(model.text_encoder.named_modules()):
+            if name.endswith("mlp"):
+                module.gelu = nn.GELU()
+    return model
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    torch.save(make_clip("tiny-RN").state_dict(), tmp_path / "clip.pt")
+    return tmp_path / "clip.pt"
+
+
+@pytest.mark.parametrize("load", [lambda model, path: ICPCCheckpointer(model).load(path), load_text_encoder])
+@pytest.mark.parametrize(
+    ("tag", "quick_gelu", "advice"),
+    [
+        ("clip://ViT-B-16/laion2b_s34b_b88k", True, "with GELU, .* QuickGELU: set it to the same name without"),
+        ("clip://ViT-B-32/metaclip_400m", False, "with QuickGELU, .* GELU: set it to the same name with"),
+    ],
+)
+def test_the_tag_decides(
+    load: object, tag: str, quick_gelu: bool, advice: str, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpointer, "locate", lambda _: str(weights))
+    with pytest.raises(ValueError, match=f"These CLIP weights were trained {advice}"):
+        load(make(quick_gelu), tag)
+    load(make(not quick_gelu), tag)
+
+
+def test_a_file_that_does_not_say_is_warned_of(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for quick_gelu, built in ((True, "builds QuickGELU"), (False, "builds GELU")):
+        caplog.clear()
+        ICPCCheckpointer(make(quick_gelu)).load(str(weights))
+        (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+        assert "does not say which activation" in record.message and built in record.message
+
+
+def test_a_converted_file_remembers(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = torch.load(weights, weights_only=True)
+    for key, value in (("quick_gelu", False), ("is_openai", True)):  # the latter as it was called once
+        torch.save({"model": content, key: value}, tmp_path / "said.pth")
+        known = value if key == "quick_gelu" else True
+        assert convert_clip_weights(str(tmp_path / "said.pth"), make(known), []).content["quick_gelu"] is known
+        with pytest.raises(ValueError, match="These CLIP weights were trained with"):
+            ICPCCheckpointer(make(not known)).load(str(tmp_path / "said.pth"))
