@@ -9,9 +9,9 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from icpc_d2 import Predictor
 from icpc_d2.checkpoint import model_file, sources
 from icpc_d2.checkpoint.clip_weights import UnreadableWeightsError, read_weights
-from icpc_d2 import Predictor
 from icpc_d2.tools.convert_checkpoint import main
 from tests.support.checkpoints import CLASSES, TINY_CONFIG, tiny_cfg, write_checkpoint
 
