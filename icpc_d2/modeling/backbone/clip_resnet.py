@@ -7,15 +7,19 @@ from torch import Tensor, nn
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.attention_pool import AttentionPool
+from icpc_d2.modeling.backbone.freezing import freeze_stages
 from icpc_d2.modeling.backbone.image_encoder import LEVELS, ImageEncoder, wants_embeddings
 
 NORMS = ("BN", "SyncBN", "naiveSyncBN")
+STAGES = (("conv1", "bn1", "conv2", "bn2", "conv3", "bn3"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
 
 
 class ClipResNet(ImageEncoder):
     """open_clip's ModifiedResNet with all four stages, the global and the dense embedding as outputs."""
 
-    def __init__(self, architecture: str, out_features: list[str], image_size: int = 0, norm: str = "BN") -> None:
+    def __init__(
+        self, architecture: str, out_features: list[str], image_size: int = 0, norm: str = "BN", freeze_at: int = 0
+    ) -> None:
         """
         Args:
             architecture: see :func:`icpc_d2.modeling.clip.get_architecture`; its image encoder must be a ResNet.
@@ -23,9 +27,11 @@ class ClipResNet(ImageEncoder):
             image_size: side of the square image, in pixels, that the pool's position embedding is stored for;
                 0: the architecture's.
             norm: "BN", or "SyncBN" or "naiveSyncBN", which take their statistics over all processes.
+            freeze_at: stages that do not train, see :func:`icpc_d2.modeling.backbone.freezing.freeze_stages`.
 
         Raises:
-            ValueError: if the architecture's image encoder is a vision transformer, or for an unknown output or norm.
+            ValueError: if the architecture's image encoder is a vision transformer, or for an unknown output, norm or
+                number of stages.
         """
         super().__init__()
         config = clip.get_architecture(architecture)
@@ -40,6 +46,7 @@ class ClipResNet(ImageEncoder):
         self.visual = clip.build_visual(architecture)
         if norm != "BN":
             replace_norms(self.visual, norm)
+        freeze_stages(self.visual, STAGES, freeze_at)
         channels = [vision["width"] * 4 * 2**i for i in range(4)]
         heads = self.visual.attnpool.num_heads
         self.visual.attnpool = None
@@ -78,4 +85,5 @@ def replace_norms(module: nn.Module, norm: str) -> None:
 def build_clip_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ClipResNet:
     """Build CLIP's ResNet `cfg.MODEL.CLIP.ARCH`."""
     keys = cfg.MODEL.CLIP
-    return ClipResNet(keys.ARCH, keys.OUT_FEATURES, keys.IMAGE_SIZE, keys.RESNET_NORM)
+    freeze_at = cfg.MODEL.BACKBONE.FREEZE_AT
+    return ClipResNet(keys.ARCH, keys.OUT_FEATURES, keys.IMAGE_SIZE, keys.RESNET_NORM, freeze_at)

@@ -10,6 +10,7 @@ from detectron2.modeling import BACKBONE_REGISTRY
 from torch import Tensor, nn
 
 from icpc_d2.modeling import clip
+from icpc_d2.modeling.backbone.freezing import drop_rates, freeze_stages, vit_stages
 from icpc_d2.modeling.backbone.image_encoder import LEVELS, ImageEncoder, wants_embeddings
 
 # Size of the patches in pixels -> stride of the dense embedding.
@@ -27,6 +28,7 @@ class ClipViT(ImageEncoder):
         drop_path: float = 0.1,
         norm: str = "SyncBN",
         image_size: int = 0,
+        freeze_at: int = 0,
     ) -> None:
         """
         Args:
@@ -40,9 +42,10 @@ class ClipViT(ImageEncoder):
             norm: normalization between the two transposed convolutions of res2, as `detectron2.layers.get_norm`.
             image_size: side of the square image, in pixels, that the position embedding is stored for;
                 0: the architecture's.
+            freeze_at: stages that do not train, see :func:`icpc_d2.modeling.backbone.freezing.vit_stages`.
 
         Raises:
-            ValueError: if the architecture is not such a ViT, or has fewer blocks than asked for.
+            ValueError: if the architecture is not such a ViT, or has fewer blocks or stages than asked for.
         """
         super().__init__()
         config = clip.get_architecture(architecture)
@@ -60,8 +63,8 @@ class ClipViT(ImageEncoder):
         position = clip.resize_grid(self.visual.positional_embedding.detach(), grid_size, grid_size)
         self.visual.positional_embedding = nn.Parameter(position)
         self.blocks, self.patch_size = blocks, vision["patch_size"]
-        # Numbers, on whatever device the model is built.
-        self.drop_path = torch.linspace(0, drop_path, vision["layers"], device="cpu").tolist()
+        freeze_stages(self.visual, vit_stages(blocks), freeze_at)
+        self.drop_path = drop_rates(self.visual.transformer.resblocks, drop_path)
         self.has_embeddings = wants_embeddings(out_features)
         if not self.has_embeddings:
             self.visual.ln_post = self.visual.proj = None
@@ -114,4 +117,5 @@ def _build_pyramid(width: int, norm: str) -> nn.ModuleDict:
 def build_clip_vit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ClipViT:
     """Build CLIP's ViT `cfg.MODEL.CLIP.ARCH`."""
     keys = cfg.MODEL.CLIP
-    return ClipViT(keys.ARCH, keys.OUT_FEATURES, keys.VIT_BLOCKS, keys.VIT_DROP_PATH, keys.VIT_NORM, keys.IMAGE_SIZE)
+    settings = (keys.VIT_DROP_PATH, keys.VIT_NORM, keys.IMAGE_SIZE, cfg.MODEL.BACKBONE.FREEZE_AT)
+    return ClipViT(keys.ARCH, keys.OUT_FEATURES, keys.VIT_BLOCKS, *settings)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.attention_pool import AttentionPool
+from icpc_d2.modeling.backbone.freezing import check_freeze_at
 from icpc_d2.modeling.backbone.image_encoder import LEVELS, ImageEncoder
 
 _HEAD_CHANNELS = 64  # of CLIP's attention pools
@@ -43,6 +44,7 @@ def build_pooled_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Pooled
 
     ``MODEL.RESNETS.STEM_TYPE: "deeplab"`` gives ResNet-V1c, the paper's baseline, whose stem is three 3x3 convolutions.
     """
+    check_freeze_at(cfg.MODEL.BACKBONE.FREEZE_AT)  # Detectron2's builder, which reads it, takes any number
     architecture = clip.get_architecture(cfg.MODEL.CLIP.ARCH)
     image_size = cfg.MODEL.CLIP.IMAGE_SIZE or architecture["vision_cfg"]["image_size"]
     bottom_up = build_resnet_deeplab_backbone(cfg, input_shape)
