@@ -17,6 +17,7 @@ from icpc_d2.checkpoint.checkpoint_folder import TAG, newest_first, write_checkp
 from icpc_d2.checkpoint.clip_weights import UnreadableWeightsError, read_weights
 from icpc_d2.checkpoint.imagenet import check_stem, is_classifier, is_resnet, read_imagenet, rename_resnet
 from icpc_d2.checkpoint.key_maps import TEXT_ENCODER, check_activation, check_names, fit
+from icpc_d2.checkpoint.new_classes import carry_over
 from icpc_d2.checkpoint.sources import locate, trained_with_quick_gelu
 from icpc_d2.files import atomically
 
@@ -34,13 +35,20 @@ class ICPCCheckpointer(DetectionCheckpointer):
 
     Args:
         class_names: of the model, saved with it; a checkpoint of other classes is refused. Empty: neither.
+        new_classes: fine-tune instead: weights that depend on the classes are carried over by the classes' names.
     """
 
     def __init__(
-        self, model: nn.Module, save_dir: str = "", *, class_names: Sequence[str] = (), **checkpointables: Any
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        class_names: Sequence[str] = (),
+        new_classes: bool = False,
+        **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, **checkpointables)
-        self._class_names = list(class_names)
+        self._class_names, self._new_classes = list(class_names), new_classes
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Save the model, its class names, the other parts of the training, and `kwargs` as ``<name>.pth``.
@@ -77,6 +85,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
         """
         if not resume or not self.has_checkpoint():
             return self.load(path, checkpointables=[])
+        self._new_classes = False  # the training's own checkpoints have its classes
         for file in newest_first(Path(self.save_dir)):
             try:
                 return self.load(str(file), checkpointables=list(self.checkpointables))
@@ -134,9 +143,12 @@ class ICPCCheckpointer(DetectionCheckpointer):
         return read_imagenet(filename)[0]
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
-        key_maps.check_classes(checkpoint.pop("class_names", []), self._class_names)
-        weights = checkpoint.pop("model")
-        if checkpoint.get("matching_heuristics") is True:
+        weights, class_names = checkpoint.pop("model"), checkpoint.pop("class_names", [])
+        if not self._new_classes:
+            key_maps.check_classes(class_names, self._class_names)
+        if self._new_classes:
+            weights = carry_over(weights, class_names, self.model, self._class_names)
+        elif checkpoint.get("matching_heuristics") is True:
             weights = self._convert_imagenet(weights, str(checkpoint.get("__author__")) == "Caffe2")
         elif is_resnet(weights) and self._has_imagenet_resnet():
             weights = self._convert_imagenet(rename_resnet(weights), from_caffe2=False)

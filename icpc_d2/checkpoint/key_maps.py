@@ -79,7 +79,8 @@ def check_classes(found: Sequence[str], wanted: Sequence[str]) -> None:
     raise ValueError(
         f"The weights were trained for {len(found)} classes, the data set or MODEL.CLASS_NAMES has {len(wanted)}. "
         f"{len(differing)} differ (id: weights -> data): {', '.join(differing[:NAMED_CLASSES])}{more}. Use a data set "
-        "of the same classes in the same order, or start from CLIP's weights."
+        "of the same classes in the same order, fine-tune to others by training with MODEL.NEW_CLASSES True, or start "
+        "from CLIP's weights."
     )
 
 

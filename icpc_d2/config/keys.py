@@ -16,6 +16,15 @@ def add_icpc_config(cfg: CN) -> None:
     # embeddings of all names of a class are averaged. Empty: those of the same metadata (`prompt_synonyms`), or beside
     # MODEL.CLASS_NAMES none.
     cfg.MODEL.CLASS_SYNONYMS = []
+    # Fine-tune to other classes: MODEL.WEIGHTS is a checkpoint of ours whose classes are others than the data's. What
+    # depends on the classes is carried over by their names, and starts anew for those that the checkpoint lacks. A
+    # resumed training and an evaluation do not look at it: their checkpoints have the config's classes.
+    cfg.MODEL.NEW_CLASSES = False
+    # How much a pixel of each class counts in L_seg and L_align, as in torch's cross_entropy(weight=...): a number for
+    # each class; or "median_frequency", the median of the classes' frequencies divided by the class's own (Eigen and
+    # Fergus, 2015), found from all training labels when training starts. Empty: all pixels count alike. What repeats
+    # images of rare classes: DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler with DATALOADER.REPEAT_THRESHOLD.
+    cfg.MODEL.CLASS_WEIGHTS = []
     # Number of classes; 0: the number of class names. Nobody has to type it; a number that disagrees is an error.
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 0
     # Dropout2d before the classifier of Semantic FPN.
@@ -142,7 +151,7 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.SOLVER.ACCUMULATE = 1
     # Type of SOLVER.AMP.ENABLED: "float16", with scaled losses, or "bfloat16", for CPUs and for GPUs since Ampere.
     cfg.SOLVER.AMP.PRECISION = "float16"
-    # The best checkpoint by this metric of the evaluator is kept; empty: none.
+    # The best checkpoint by this metric of the evaluator is kept, the lowest of "sem_seg/loss"; empty: none.
     cfg.SOLVER.BEST_METRIC = "sem_seg/mIoU"
     # Checkpoints to continue from that are kept, the newest ones; 0: all. The final and the best one stay anyway.
     cfg.SOLVER.CHECKPOINTS_KEPT = 3
@@ -175,6 +184,9 @@ def add_icpc_config(cfg: CN) -> None:
     # Evaluations ask ICPC for label maps, which it makes without the full-size logits of all classes. False: for
     # logits, as other projects' evaluators want them. What `model(inputs)` returns is logits either way.
     cfg.TEST.SEM_SEG.LABEL_MAPS = True
+    # The validation loss beside mIoU, as "loss": the cross-entropy of what is evaluated, the mean over all labelled
+    # pixels of the data set, by MODEL.CLASS_WEIGHTS if there are any. Not of a data set of other classes.
+    cfg.TEST.SEM_SEG.LOSS = True
     # Detectron2's per-image JSON of predictions and its boundary IoU: both slow.
     cfg.TEST.SEM_SEG.SAVE_PREDICTIONS = False
     cfg.TEST.SEM_SEG.BOUNDARY_IOU = False

@@ -111,6 +111,8 @@ def _set(cfg: CfgNode, known: Mapping[str, Any], key: str, value: Any, source: s
         hint = " It is a section: name one of its keys." if is_section else nearest(key, list(known))
         raise ConfigError(f"{source}: there is no config key {key}.{hint}")
     default = known[key]
+    if key == "MODEL.CLASS_WEIGHTS" and isinstance(value, str) and value.isidentifier():
+        value = [value]  # the name of a rule, where yacs knows lists alone
     try:
         cfg.merge_from_list([key, value])
         new = attrgetter(key)(cfg)

@@ -73,7 +73,7 @@ class SemSegDatasetMapper:
         """
         image = read_image(dataset_dict["file_name"], self.image_format)
         output = {**dataset_dict, "height": image.shape[0], "width": image.shape[1]}
-        label = self._read_label(dataset_dict, image.shape[:2]) if self.is_train else None
+        label = self.read_label(dataset_dict, image.shape[:2]) if self.is_train else None
         inputs = T.AugInput(image, sem_seg=label)
         self.augmentations(inputs)
         output["image"] = torch.from_numpy(np.ascontiguousarray(inputs.image.transpose(2, 0, 1)))
@@ -81,11 +81,15 @@ class SemSegDatasetMapper:
             output["sem_seg"] = torch.from_numpy(inputs.sem_seg.astype(np.int64))
         return output
 
-    def _read_label(self, dataset_dict: dict[str, Any], image_size: tuple[int, ...]) -> np.ndarray:
-        """Read a label map, (H, W) uint8 or int32, and check it against the image's size and the class ids."""
+    def read_label(self, dataset_dict: dict[str, Any], image_size: tuple[int, ...] | None = None) -> np.ndarray:
+        """Read a label map, (H, W) uint8 or int32, and check it against the class ids and the image's size, if given.
+
+        Raises:
+            BadFileError: as of calling the mapper.
+        """
         file_name = dataset_dict["sem_seg_file_name"]
         label = read_label(file_name, None, self.label_colors)
-        if label.shape != image_size:
+        if image_size is not None and label.shape != image_size:
             raise BadFileError(
                 f"{file_name}: found a label map of {label.shape[0]} x {label.shape[1]} (height x width), wanted "
                 f"{image_size[0]} x {image_size[1]} as {dataset_dict['file_name']}."

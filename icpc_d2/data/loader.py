@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.data.build import trivial_batch_collator
-from detectron2.data.samplers import RandomSubsetTrainingSampler, TrainingSampler
+from detectron2.data.samplers import RandomSubsetTrainingSampler, RepeatFactorTrainingSampler, TrainingSampler
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from icpc_d2.data.class_frequency import REPEAT_SAMPLER
 from icpc_d2.data.reading import BadFileError
 
 logger = logging.getLogger(__name__)
@@ -26,12 +28,15 @@ logger = logging.getLogger(__name__)
 MAX_SKIPS = 20
 
 
-def build_sampler(name: str, size: int, seed: int, subset_ratio: float = 1.0) -> Sampler:
+def build_sampler(
+    name: str, size: int, seed: int, subset_ratio: float = 1.0, repeat_factors: Tensor | None = None
+) -> Sampler:
     """Build Detectron2's endless sampler of this name, which deals the same indices to any number of processes.
 
     Args:
         size: number of samples.
         subset_ratio: share of them that "RandomSubsetTrainingSampler" takes.
+        repeat_factors: (size,), how often "RepeatFactorTrainingSampler" takes each of them in an epoch.
 
     Raises:
         ValueError: another name; Detectron2's other samplers weigh samples by their instances.
@@ -40,8 +45,11 @@ def build_sampler(name: str, size: int, seed: int, subset_ratio: float = 1.0) ->
         return TrainingSampler(size, seed=seed)
     if name == "RandomSubsetTrainingSampler":
         return RandomSubsetTrainingSampler(size, subset_ratio, seed_shuffle=seed, seed_subset=seed)
+    if name == REPEAT_SAMPLER and repeat_factors is not None:
+        return RepeatFactorTrainingSampler(repeat_factors, seed=seed)
     raise ValueError(
-        f"DATALOADER.SAMPLER_TRAIN is {name!r}; it can be 'TrainingSampler' or 'RandomSubsetTrainingSampler'."
+        f"DATALOADER.SAMPLER_TRAIN is {name!r}; it can be 'TrainingSampler', 'RandomSubsetTrainingSampler' or, with "
+        f"DATALOADER.REPEAT_THRESHOLD, '{REPEAT_SAMPLER}'."
     )
 
 

@@ -40,8 +40,8 @@ def check_weights(cfg: CfgNode, args: Namespace) -> None:
     """Check what can be told of the weights without fetching them.
 
     Raises:
-        ConfigError: there is no such file; CLIP's are for another MODEL.CLIP.ARCH; or nothing says that all is to start
-            from random weights.
+        ConfigError: there is no such file; CLIP's are for another MODEL.CLIP.ARCH; nothing says that all is to start
+            from random weights; or these would stay frozen, or be fine-tuned.
     """
     if continues(cfg, args):
         return
@@ -50,11 +50,24 @@ def check_weights(cfg: CfgNode, args: Namespace) -> None:
             f"{WEIGHTS} is set nowhere, so that all would start from random weights. Name some, such as "
             f'clip://RN50 or openmmlab://resnet50_v1c; for random ones, say {WEIGHTS} "".'
         )
+    if not cfg.MODEL.WEIGHTS and not args.eval_only:
+        _check_random_start(cfg)
     for key, address in _used(cfg, args):
         if address.startswith(CLIP):
             _check_architecture(key, address, cfg.MODEL.CLIP.ARCH)
         elif "://" not in address and not Path(address).expanduser().is_file():
             raise ConfigError(f"{key}: there is no file {address}.")
+
+
+def _check_random_start(cfg: CfgNode) -> None:
+    """Raise ConfigError where a training from random weights is asked for what needs others."""
+    if cfg.MODEL.NEW_CLASSES:
+        raise ConfigError(f"MODEL.NEW_CLASSES is True, but {WEIGHTS} is empty: wanted is a checkpoint to fine-tune.")
+    if cfg.MODEL.BACKBONE.FREEZE_AT:
+        raise ConfigError(
+            f"MODEL.BACKBONE.FREEZE_AT is {cfg.MODEL.BACKBONE.FREEZE_AT}, but {WEIGHTS} is empty: these stages would "
+            "keep random weights for good. Name weights, or set FREEZE_AT to 0."
+        )
 
 
 def fetch_weights(cfg: CfgNode, args: Namespace) -> None:

@@ -18,7 +18,9 @@ from detectron2.utils.logger import setup_logger
 
 from icpc_d2.config.load import ConfigError, leaves, nearest
 from icpc_d2.config.resolve import resolve_device, resolve_norms, resolve_precision
+from icpc_d2.data.class_frequency import REPEAT_SAMPLER
 from icpc_d2.data.folders import register_folders
+from icpc_d2.engine.class_balance import resolve_class_weights
 from icpc_d2.engine.initial_weights import check_weights, fetch_weights, read_config_of
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import read_starts, write_start
@@ -37,6 +39,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
         (lambda n: n >= 0, "0 or more"),
     ),
     "SOLVER.BASE_LR": (lambda rate: 0 < rate < math.inf, "a number above 0"),
+    "MODEL.BACKBONE.FREEZE_AT": (lambda n: 0 <= n <= 5, "0 (all trains) to 5 (the stem and res2..res5 do not)"),
     "INPUT.FORMAT": (lambda name: name in ("RGB", "BGR"), "RGB or BGR"),
     "INPUT.ON_BAD_FILE": (lambda name: name in ("raise", "skip"), "raise or skip"),
     "INPUT.RANDOM_FLIP": (lambda name: name in ("horizontal", "vertical", "none"), "horizontal, vertical or none"),
@@ -77,6 +80,7 @@ def setup(args: Namespace) -> CfgNode:
         logger.info(f"SEED: -1 -> {cfg.SEED} ({'as before' if starts else 'drawn'}).")
     check_datasets(cfg, is_train)
     resolve_classes(cfg)
+    resolve_class_weights(cfg, is_train)
     fetch_weights(cfg, args)
     cfg.freeze()
     default_setup(cfg, args)
@@ -91,6 +95,13 @@ def check_ranges(cfg: CfgNode) -> None:
     for key, (is_right, wanted) in RANGES.items():
         if not is_right(values[key]):
             raise ConfigError(f"{key} is {values[key]!r}, wanted {wanted}.")
+    sampler, threshold = cfg.DATALOADER.SAMPLER_TRAIN, cfg.DATALOADER.REPEAT_THRESHOLD
+    if not (0 < threshold <= 1 if sampler == REPEAT_SAMPLER else threshold == 0):
+        raise ConfigError(
+            f"DATALOADER.REPEAT_THRESHOLD is {threshold:g} and DATALOADER.SAMPLER_TRAIN {sampler!r}; wanted is a "
+            f"threshold above 0, up to 1, for {REPEAT_SAMPLER!r} (the share of images below which a class is rare), "
+            "and 0 for another sampler."
+        )
     size = cfg.INPUT.CROP.SIZE
     if cfg.INPUT.CROP.ENABLED and not (len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size)):
         raise ConfigError(f"INPUT.CROP.SIZE is {size!r}, wanted height and width in pixels, as [512, 512].")

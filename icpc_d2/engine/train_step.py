@@ -16,6 +16,7 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from icpc_d2.modeling.class_names import get_class_weights
 from icpc_d2.modeling.labels import is_labelled
 from icpc_d2.modeling.losses import Candidates, GatheredContrastiveLoss
 
@@ -29,7 +30,8 @@ def build_step(
     """Build the step of ``SOLVER.ACCUMULATE`` and ``SOLVER.AMP``, over lists of samples for each forward pass."""
     precision = getattr(torch, cfg.SOLVER.AMP.PRECISION) if cfg.SOLVER.AMP.ENABLED else None
     ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
-    return TrainStep(model, loader, optimizer, cfg.SOLVER.ACCUMULATE, precision, ignore_value)
+    weights = get_class_weights(cfg)
+    return TrainStep(model, loader, optimizer, cfg.SOLVER.ACCUMULATE, precision, ignore_value, weights)
 
 
 class TrainStep(SimpleTrainer):
@@ -40,6 +42,7 @@ class TrainStep(SimpleTrainer):
         accumulate: forward passes a step.
         precision: torch.float16 (losses are scaled) or torch.bfloat16 of autocast; None: the model's own.
         ignore_value: label of pixels that have no class.
+        class_weights: (K,) of the pixel losses, on the CPU; None: all pixels count alike.
         batches: of this process in this iteration, a list of samples for each forward pass.
     """
 
@@ -51,9 +54,11 @@ class TrainStep(SimpleTrainer):
         accumulate: int = 1,
         precision: torch.dtype | None = None,
         ignore_value: int = 255,
+        class_weights: Sequence[float] = (),
     ) -> None:
         super().__init__(model=model, data_loader=data_loader, optimizer=optimizer)
         self.accumulate, self.precision, self.ignore_value = accumulate, precision, ignore_value
+        self.class_weights = torch.tensor(class_weights) if class_weights else None
         self.batches: list[list[dict[str, Any]]] = []
         self.device = next(model.parameters()).device
         self.grad_scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
@@ -86,18 +91,27 @@ class TrainStep(SimpleTrainer):
         return _mean([self._backward(index, weights[index]) for index in range(self.accumulate)])
 
     def pixel_weights(self) -> Tensor:
-        """Return the weights (accumulate,) that make the mean of the parts' means the mean over all labelled pixels."""
+        """Return the weights (accumulate,) that make the mean of the parts' means the mean over all labelled pixels.
+
+        Where classes have weights, so have the pixels, in the means of the parts and of all.
+        """
         num_parts = self.accumulate * comm.get_world_size()
         if num_parts == 1:
             return torch.ones(1, device=self.device)
-        numbers = [
-            sum(int(is_labelled(s["sem_seg"], self.ignore_value).sum()) for s in batch) for batch in self.batches
-        ]
+        numbers = [sum(self._weigh(sample["sem_seg"]) for sample in batch) for batch in self.batches]
         counts = torch.tensor(numbers, device=self.device)
         total = counts.sum()
         if comm.get_world_size() > 1:
             torch.distributed.all_reduce(total)
-        return (counts * num_parts / total.clamp(min=1)).float()
+        return (counts * num_parts / total.where(total > 0, 1)).float()
+
+    def _weigh(self, labels: Tensor) -> int | float:
+        """Return how much the labelled pixels of an image (H, W) count together."""
+        labelled = is_labelled(labels, self.ignore_value)
+        if self.class_weights is None:
+            return int(labelled.sum())
+        counts = labels[labelled].cpu().bincount(minlength=len(self.class_weights))
+        return float(counts.double() @ self.class_weights.double())
 
     def state_dict(self) -> dict[str, Any]:
         """Return Detectron2's state, with the scale of the losses in float16."""

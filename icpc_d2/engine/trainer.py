@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from icpc_d2.checkpoint import ICPCCheckpointer, load_text_encoder
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.loader import NumberedSampler, TrainingSamples, build_sampler, build_train_loader
+from icpc_d2.engine.class_balance import build_repeat_factors
 from icpc_d2.engine.hooks.non_finite import StepSkippedError
 from icpc_d2.engine.hooks.stopping import Batches, StopOnSignal
 from icpc_d2.engine.hooks.training_hooks import build_hooks, build_step_hooks
@@ -53,7 +54,11 @@ class Trainer(DefaultTrainer):
         self._trainer = build_step(cfg, distribute(model), loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = ICPCCheckpointer(
-            model, cfg.OUTPUT_DIR, class_names=cfg.MODEL.CLASS_NAMES, trainer=weakref.proxy(self)
+            model,
+            cfg.OUTPUT_DIR,
+            class_names=cfg.MODEL.CLASS_NAMES,
+            new_classes=cfg.MODEL.NEW_CLASSES,
+            trainer=weakref.proxy(self),
         )
         self.cfg, self.start_iter, self.max_iter = cfg, 0, cfg.SOLVER.MAX_ITER
         self._trainer.register_hooks(build_step_hooks(cfg, self.model))
@@ -100,7 +105,8 @@ class Trainer(DefaultTrainer):
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), seed, cfg.INPUT.ON_BAD_FILE)
         share = cfg.DATALOADER.get("RANDOM_SUBSET_RATIO", 1.0)
-        sampler = build_sampler(cfg.DATALOADER.SAMPLER_TRAIN, len(dicts), seed, share)
+        factors = build_repeat_factors(cfg, dicts)
+        sampler = build_sampler(cfg.DATALOADER.SAMPLER_TRAIN, len(dicts), seed, share, factors)
         sampler = NumberedSampler(sampler, comm.get_rank(), comm.get_world_size())
         batch_size = images_at_once(cfg, comm.get_world_size())
         return build_train_loader(samples, sampler, batch_size, cfg.DATALOADER.NUM_WORKERS)

@@ -9,6 +9,8 @@ from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 from icpc_d2.data.class_list import SharedClasses, read_shared_classes
 from icpc_d2.evaluation.image_writer import ImageWriter
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator, SharedClassesEvaluator
+from icpc_d2.evaluation.validation_loss import ValidationLoss
+from icpc_d2.modeling.class_names import get_class_weights
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
@@ -27,7 +29,8 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
     shared = build_shared_classes(cfg, dataset_name)
     if shared is None:
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", *below) if cfg.TEST.SEM_SEG.SAVE_PREDICTIONS else None
-        evaluators = [SemSegEvaluator(dataset_name, folder, cfg.TEST.SEM_SEG.BOUNDARY_IOU)]
+        loss = ValidationLoss(get_class_weights(cfg)) if cfg.TEST.SEM_SEG.LOSS else None
+        evaluators = [SemSegEvaluator(dataset_name, folder, cfg.TEST.SEM_SEG.BOUNDARY_IOU, loss)]
     else:
         evaluators = _build_shared(cfg, dataset_name, shared)
     if cfg.TEST.SEM_SEG.NUM_PICTURES > 0:

@@ -15,18 +15,23 @@ from icpc_d2.modeling.predictions import LazyScores
 class LabelMaps(nn.Module):
     """Wraps a model so that calling it returns label maps; its own forward is unchanged.
 
-    If `lazy`, label maps are left to evaluators, which choose among some of the classes by a prediction's `labels`.
+    Args:
+        lazy: leave label maps to evaluators, which choose among some of the classes by a prediction's `labels`.
+        with_predictions: return the predictions beside the label maps, for what else is asked of them, such as losses.
     """
 
-    def __init__(self, model: nn.Module, lazy: bool = False) -> None:
+    def __init__(self, model: nn.Module, lazy: bool = False, with_predictions: bool = False) -> None:
         super().__init__()
-        self.model, self._lazy = model, lazy
+        self.model, self._lazy, self._with_predictions = model, lazy, with_predictions
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor | LazyScores]]:
-        """Return {"labels": (height, width) int64} or {"prediction": ...} for each image; inputs as the model's."""
+        """Return {"labels": (height, width) int64}, {"prediction": ...} or both for each image of the batch."""
+        if not (self._lazy or self._with_predictions):
+            return self.model.label_maps(batched_inputs)
+        predictions = self.model.predictions(batched_inputs)
         if self._lazy:
-            return [{"prediction": prediction} for prediction in self.model.predictions(batched_inputs)]
-        return self.model.label_maps(batched_inputs)
+            return [{"prediction": prediction} for prediction in predictions]
+        return [{"labels": prediction.labels(), "prediction": prediction} for prediction in predictions]
 
 
 def as_evaluated(cfg: CfgNode, model: nn.Module) -> nn.Module:
@@ -45,21 +50,22 @@ def as_evaluated(cfg: CfgNode, model: nn.Module) -> nn.Module:
         model = MultiScale(model, resizes, cfg.TEST.AUG.FLIP)
     if not cfg.TEST.SEM_SEG.LABEL_MAPS or not hasattr(model, "label_maps"):
         return model
-    return LabelMaps(model, lazy=bool(cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES))
+    lazy = bool(cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES)
+    return LabelMaps(model, lazy, cfg.TEST.SEM_SEG.LOSS and hasattr(model, "predictions"))
 
 
 def label_map(output: Mapping[str, Any], candidates: Sequence[int] | None = None) -> Tensor:
     """Turn a model's output into a label map (H, W) int64.
 
     Args:
-        output: has "labels", a label map (H, W) of integers; or "prediction", whose `labels` makes one; or "sem_seg",
-            scores (K, H, W) or a label map.
+        output: has "labels", a label map (H, W) of integers, or "prediction", whose `labels` makes one, or both; or
+            "sem_seg", scores (K, H, W) or a label map.
         candidates: ids of the classes to choose from, ascending; None: all.
 
     Raises:
         ValueError: there are candidates, but the output is a label map already.
     """
-    if "prediction" in output:
+    if "prediction" in output and ("labels" not in output or candidates is not None):
         return output["prediction"].labels(candidates)
     sem_seg = output["labels"] if "labels" in output else output["sem_seg"]
     if candidates is None:

@@ -14,7 +14,7 @@ SUMMARY = ("mIoU", "fwIoU", "mACC", "pACC")
 
 
 def write_results(results: Mapping[str, Any], output_dir: str, provenance: Mapping[str, Any] | None = None) -> str:
-    """Write ``results.json`` and return its path: ``{"mIoU": ..., "IoU-sky": ...}`` in percent, null if absent.
+    """Write ``results.json`` and return its path: ``{"mIoU": ..., "IoU-sky": ...}`` in percent, null if absent; "loss".
 
     Args:
         results: Detectron2's, of one data set ``{"sem_seg": {...}}``, or ``{data set: {"sem_seg": {...}}}`` of several,
@@ -45,6 +45,7 @@ def results_table(results: Mapping[str, Any]) -> str:
         headers = ["class", "IoU", "accuracy"]
         table = tabulate(rows, headers, colalign=("left", "right", "right"), disable_numparse=True)
         summary = "  ".join(f"{name} {figures[name]:.2f}" for name in SUMMARY)
+        summary += f"  loss {figures['loss']:.4f}" if "loss" in figures else ""
         tables.append("\n".join(filter(None, [title, table, summary])))
     return "\n\n".join(tables)
 

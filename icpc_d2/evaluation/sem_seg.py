@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 from icpc_d2.data.class_list import OTHER, SharedClasses
 from icpc_d2.data.reading import read_label
 from icpc_d2.evaluation.label_maps import label_map
+from icpc_d2.evaluation.validation_loss import ValidationLoss
 from icpc_d2.modeling.labels import IGNORE_16_BIT
 
 # The class that predictions of none of the shared classes are counted as.
@@ -23,7 +24,7 @@ _OTHER_NAME = "(none of the shared classes)"
 
 
 class SemSegEvaluator(evaluation.SemSegEvaluator):
-    """mIoU, per-class IoU and accuracy, frequency-weighted IoU and pixel accuracy of one data set, in percent.
+    """mIoU, per-class IoU and accuracy, frequency-weighted IoU and pixel accuracy of one data set, in percent; a loss.
 
     Classes that the labels never show are NaN and left out of the means, as in Detectron2.
 
@@ -31,10 +32,18 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         dataset_name: registered data set; its metadata has ``stuff_classes`` and ``ignore_label``.
         predictions_dir: folder of Detectron2's JSON of all predictions; None: not written.
         boundary_iou: also compute Detectron2's boundary IoU (for fewer than 255 classes).
+        loss: also gives "loss", in nats, where predictions have scores; None: without.
     """
 
-    def __init__(self, dataset_name: str, predictions_dir: str | None = None, boundary_iou: bool = False) -> None:
+    def __init__(
+        self,
+        dataset_name: str,
+        predictions_dir: str | None = None,
+        boundary_iou: bool = False,
+        loss: ValidationLoss | None = None,
+    ) -> None:
         super().__init__(dataset_name, output_dir=predictions_dir, sem_seg_loading_fn=self.read_label)
+        self._loss = loss
         # Number of classes in the labels, and in the model's output.
         self._label_classes = self._model_classes = self._num_classes
         self._candidates: Sequence[int] | None = None  # that a prediction is chosen from; None: all
@@ -61,6 +70,12 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
             )
         return label
 
+    def reset(self) -> None:
+        """Forget all images."""
+        super().reset()
+        if self._loss is not None:
+            self._loss.reset()
+
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Count a batch of samples with "file_name"; :func:`icpc_d2.evaluation.label_maps.label_map` takes the outputs.
 
@@ -73,6 +88,8 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
             prediction = self._predict(output)
             if prediction.shape != label.shape:
                 raise ValueError(f"The prediction is {prediction.shape}, its label {label_file} {label.shape}.")
+            if self._loss is not None:
+                self._loss.add(output, label, self._ignore_label)
             label[label == self._ignore_label] = self._num_classes
             self._conf_matrix += self._count(prediction, label)
             if self._compute_boundary_iou:
@@ -86,8 +103,11 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         """Collect ``{"sem_seg": {"mIoU": ..., "IoU-<class>": ..., "pACC": ...}}``; None but in the main process."""
         with np.errstate(invalid="ignore"):  # nothing but ignored pixels: every figure is NaN
             results = super().evaluate()
+        loss = None if self._loss is None else self._loss.collect()
         if results is None:
             return None
+        if loss is not None:
+            results["sem_seg"]["loss"] = loss
         return OrderedDict({task: {name: float(v) for name, v in res.items()} for task, res in results.items()})
 
     @property

@@ -9,14 +9,20 @@ from detectron2.modeling import build_backbone, build_sem_seg_head
 from torch import Tensor, nn
 
 from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
-from icpc_d2.modeling.class_names import get_class_names, get_synonyms
+from icpc_d2.modeling.class_names import get_class_names, get_class_weights, get_synonyms
 from icpc_d2.modeling.fast.chunked_predictions import ChunkedLogits
 from icpc_d2.modeling.fast.folded_neck import FoldedFPN
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment
 from icpc_d2.modeling.fast.packed_text_encoder import PackedTextEncoder
 from icpc_d2.modeling.fast.packed_tokens import PackedClassTokens
 from icpc_d2.modeling.fast.strip_loss import strip_pixel_cross_entropy
-from icpc_d2.modeling.losses import AlignmentLoss, ContrastiveLoss, GatheredContrastiveLoss, pixel_cross_entropy
+from icpc_d2.modeling.losses import (
+    AlignmentLoss,
+    ContrastiveLoss,
+    GatheredContrastiveLoss,
+    WeightedPixelLoss,
+    pixel_cross_entropy,
+)
 from icpc_d2.modeling.neck import AlignedFPN
 from icpc_d2.modeling.predictions import LazyLogits
 from icpc_d2.modeling.text.class_tokens import ClassTokens
@@ -122,8 +128,10 @@ def build_alignment(cfg: CfgNode, shapes: dict[str, ShapeSpec], num_classes: int
 
 
 def build_pixel_loss(cfg: CfgNode) -> Callable[[Tensor, Tensor, int], Tensor]:
-    """Choose the form of the per-pixel cross-entropy."""
-    return strip_pixel_cross_entropy if cfg.MODEL.FAST else pixel_cross_entropy
+    """Choose the form of the per-pixel cross-entropy, with ``MODEL.CLASS_WEIGHTS`` if there are any."""
+    form = strip_pixel_cross_entropy if cfg.MODEL.FAST else pixel_cross_entropy
+    weights = get_class_weights(cfg)
+    return WeightedPixelLoss(form, weights) if weights else form
 
 
 def build_alignment_loss(cfg: CfgNode, alignment: Alignment) -> AlignmentLoss:

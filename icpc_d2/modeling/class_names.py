@@ -1,5 +1,6 @@
-"""The class names of a model, from the config or the metadata of the data set that it is trained on."""
+"""The classes of a model: their names, from the config or the metadata of the training data, and their weights."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,3 +89,34 @@ def count_classes(names: Sequence[str]) -> int:
 def _metadata_of(datasets: str | Sequence[str]) -> Mapping[str, Any] | Metadata:
     first = datasets if isinstance(datasets, str) else next(iter(datasets), None)
     return {} if first is None else MetadataCatalog.get(first)
+
+
+# What MODEL.CLASS_WEIGHTS may say in place of numbers, which are then found when a training starts.
+MEDIAN_FREQUENCY = "median_frequency"
+
+
+def get_class_weights(cfg: CfgNode) -> list[float]:
+    """Return ``MODEL.CLASS_WEIGHTS``, a number for each class; empty: all pixels count alike.
+
+    Raises:
+        ValueError: it is of another length than the class names, has other values than numbers of 0 or more, or none
+            above 0.
+    """
+    weights = list(cfg.MODEL.CLASS_WEIGHTS)
+    if not weights:
+        return []
+    if weights == [MEDIAN_FREQUENCY]:
+        raise ValueError(
+            f"MODEL.CLASS_WEIGHTS is {MEDIAN_FREQUENCY!r}, which is turned into numbers where a training starts "
+            "(icpc_d2.engine.setup, and config.yaml has them); here wanted are numbers, or [] for none"
+        )
+    names = get_class_names(cfg)
+    is_number = [isinstance(weight, int | float) and not isinstance(weight, bool) for weight in weights]
+    if not all(is_number) or len(weights) != len(names):
+        raise ValueError(
+            f"MODEL.CLASS_WEIGHTS has {len(weights)} values, {weights}; wanted are {len(names)} numbers, one for each "
+            f"of {', '.join(names)}, or {MEDIAN_FREQUENCY!r}"
+        )
+    if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+        raise ValueError(f"MODEL.CLASS_WEIGHTS is {weights}; wanted are numbers of 0 or more, at least one above 0")
+    return [float(weight) for weight in weights]

@@ -3,6 +3,7 @@
 Shapes: K classes, h x w positions of coarse logits, H x W pixels of the image as the model sees it.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from functools import cached_property
@@ -59,6 +60,10 @@ class LazyScores(ABC):
         scores = self.scores()
         return chosen.to(scores.device)[scores[chosen].argmax(dim=0)]
 
+    @abstractmethod
+    def losses(self, labels: Tensor) -> Tensor:
+        """Return the cross-entropy at each pixel, (height, width) float32, for class ids (height, width)."""
+
 
 class LazyLogits(LazyScores):
     """A model's logits for one image."""
@@ -114,6 +119,11 @@ class LazyLogits(LazyScores):
         """Return the logarithm of the sum of exponentials over all classes, (height, width) float32."""
         return self.logits().float().logsumexp(dim=0)
 
+    def losses(self, labels: Tensor) -> Tensor:
+        """Return minus the logarithm of each pixel's probability of its class, (height, width) float32."""
+        logits = self.logits().float()
+        return F.cross_entropy(logits[None], labels[None].to(logits.device), reduction="none")[0]
+
     def average(self, views: Sequence["View"]) -> "LazyProbabilities":
         """Return the mean of the probabilities of several predictions, this and others of the image."""
         return LazyProbabilities(views)
@@ -153,6 +163,14 @@ class LazyProbabilities(LazyScores):
     def to(self, device: torch.device | str) -> "LazyProbabilities":
         """Return the same prediction in the memory of another device."""
         return type(self)([View(prediction.to(device), mirrored) for prediction, mirrored in self.views])
+
+    def losses(self, labels: Tensor) -> Tensor:
+        """Return minus the logarithm of each pixel's probability of its class, (height, width) float32."""
+        logs = []
+        for prediction, mirrored in self.views:
+            losses = prediction.losses(labels.flip(-1) if mirrored else labels)
+            logs.append(-losses.flip(-1) if mirrored else -losses)
+        return math.log(len(logs)) - torch.stack(logs).logsumexp(dim=0)
 
     @cached_property
     def _log_sums(self) -> list[Tensor]:

@@ -169,5 +169,6 @@ def test_nothing_but_bad_files_is_an_error(stream: Stream, dicts: list[dict[str,
 def test_misspelt_choices_are_refused() -> None:
     with pytest.raises(ValueError, match="INPUT.ON_BAD_FILE is 'ignore'; it can be 'raise' or 'skip'"):
         TrainingSamples([], dict, 0, "ignore")
-    with pytest.raises(ValueError, match="SAMPLER_TRAIN is 'RepeatFactorTrainingSampler'"):
-        build_sampler("RepeatFactorTrainingSampler", 6, 0)
+    for name in ("WeightedTrainingSampler", "RepeatFactorTrainingSampler"):  # the latter without its factors
+        with pytest.raises(ValueError, match=f"SAMPLER_TRAIN is '{name}'"):
+            build_sampler(name, 6, 0)

@@ -1,11 +1,13 @@
 """docs/own_data.md: its commands, run as they stand on a folder made here (but for fewer and smaller iterations)."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from tests.support.checkpoints import tiny_cfg, write_checkpoint
 from tests.support.datasets import label_map, random_image, save
 from tests.support.documents import SMALL, commands_of, read, run, run_small, snippet
 from tests.support.results import read_results
@@ -30,7 +32,7 @@ def mine(clone: Path) -> Path:
 def test_from_a_folder_to_a_trained_model(
     clone: Path, mine: Path, forgetful: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    *commands, evaluation = commands_of("docs/own_data.md")
+    *commands, evaluation, fine_tuning = commands_of("docs/own_data.md")
     assert len(commands) == 4
     for command in [*commands, evaluation]:
         if "configs/ade20k" in command:
@@ -43,6 +45,12 @@ def test_from_a_folder_to_a_trained_model(
     assert {"mIoU", "IoU-sky", "IoU-road", "IoU-tree"} <= results.keys()
     assert read_results(clone / "output/mine_again") == results
     assert read_results(clone / "output/mine_R50").keys() == results.keys()
+
+    # From a model of two other classes.
+    write_checkpoint(clone / "output/quickstart", tiny_cfg("MODEL.CLASS_NAMES", ["car", "sky", "boat"]))
+    run(fine_tuning, monkeypatch, SMALL)
+    assert read_results(clone / "output/mine_tuned").keys() == results.keys()
+    assert re.search(r"sky +0 +1 +carried over", (clone / "output/mine_tuned/log.txt").read_text())
 
     # The same weights on another list of classes: the error of the last section.
     (mine / "classes.txt").write_text(snippet(TEXT, "classes.txt").replace("tree", "bush"))

@@ -84,7 +84,10 @@ def test_each_process_has_a_seed_of_its_own_and_looks_for_no_unused_parameters(t
 
 def test_two_processes_evaluate_as_one(one: Path, two: dict[str, Any]) -> None:
     assert two["evaluated"]["sem_seg"]["mIoU"] > 0
-    assert two["evaluated"] == facts(one)["evaluated"]
+    found, wanted = two["evaluated"]["sem_seg"], facts(one)["evaluated"]["sem_seg"]
+    # The sums are exact; the logits that they are of may be rounded differently with another number of threads.
+    assert found.pop("loss") == pytest.approx(wanted.pop("loss"), rel=1e-5)
+    assert found == wanted
 
 
 SRUN = """#!/bin/bash

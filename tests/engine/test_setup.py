@@ -100,6 +100,7 @@ def data(tmp_path: Path, logs_as_before: None) -> Path:
         (["INPUT.SCALE_RANGE", "[2.0, 0.5]"], "INPUT.SCALE_RANGE is [2.0, 0.5], wanted two factors above 0, in order."),
         (["INPUT.FORMAT", "HSV"], "INPUT.FORMAT is 'HSV', wanted RGB or BGR."),
         (["INPUT.CROP.SIZE", "[512]"], "INPUT.CROP.SIZE is [512], wanted height and width in pixels"),
+        (["MODEL.BACKBONE.FREEZE_AT", "6"], "MODEL.BACKBONE.FREEZE_AT is 6, wanted 0 (all trains) to 5"),
         (["INPUT.ON_BAD_FILE", "ignore"], "INPUT.ON_BAD_FILE is 'ignore', wanted raise or skip."),
     ],
 )
@@ -113,6 +114,7 @@ def test_values_out_of_range(options: list[str], message: str) -> None:
     ("overrides", "message"),
     [
         ({"MODEL__WEIGHTS": "nowhere.pth"}, "MODEL.WEIGHTS: there is no file nowhere.pth."),
+        ({"MODEL__BACKBONE__FREEZE_AT": 2}, "FREEZE_AT is 2, but MODEL.WEIGHTS is empty: .* random weights"),
         ({"MODEL__SEM_SEG_HEAD__NUM_CLASSES": 150}, "NUM_CLASSES is 150, but .* has 3 class names"),
         ({"MODEL__CLASS_NAMES": "['a', 'b']"}, "has 3 classes but the model has 2"),
     ],

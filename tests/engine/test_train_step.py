@@ -56,6 +56,17 @@ def test_each_labelled_pixel_counts_alike() -> None:
     assert run(make_step(Line(), batches, accumulate=2)).model.weight.item() == pytest.approx(-16 / 4)
 
 
+def test_classes_count_by_their_weights() -> None:
+    """Of two parts, the mean of the whole batch by torch's definition."""
+    step = make_step(Line(), [], accumulate=2, class_weights=[1.0, 10.0])
+    labels = [torch.tensor([0, 0, 1, 255]), torch.tensor([0, 65535])]
+    step.batches = [[{"sem_seg": label}] for label in labels]
+    assert step.pixel_weights().tolist() == pytest.approx([12 * 2 / 13, 1 * 2 / 13])
+    step = make_step(Line(), [], accumulate=2, class_weights=[0.0, 0.001])
+    step.batches = [[{"sem_seg": label}] for label in labels]
+    assert step.pixel_weights().tolist() == [2, 0]
+
+
 def test_weights_of_batches_without_labels_are_defined() -> None:
     step = make_step(Line(), [], accumulate=2)
     step.batches = [[sample(1.0)], [sample(ignored=2)]]
@@ -114,14 +125,17 @@ def gradients(model: nn.Module, *batches: list[dict[str, Any]], **options: Any) 
 
 
 @pytest.mark.parametrize("sizes", [(2, 2), (1, 1, 1, 1)])
-@pytest.mark.parametrize("contrast", [0.1, 0.0])
-def test_gradients_of_parts_are_those_of_the_batch(contrast: float, sizes: tuple[int, ...]) -> None:
-    options = [*SEPARATE, "MODEL.CONTRASTIVE.LOSS_WEIGHT", contrast]
+@pytest.mark.parametrize(("contrast", "weights"), [(0.1, []), (0.0, []), (0.0, [0.02, 1.0, 5.0, 0.0, 2.0, 9.0])])
+def test_gradients_of_parts_are_those_of_the_batch(
+    contrast: float, weights: list[float], sizes: tuple[int, ...]
+) -> None:
+    options = [*SEPARATE, "MODEL.CONTRASTIVE.LOSS_WEIGHT", contrast, "MODEL.CLASS_WEIGHTS", weights]
     batch = seeded_batch(4)
     batch[1]["sem_seg"][:40] = 255
     rest = iter(batch)
     parts = [[next(rest) for _ in range(size)] for size in sizes]
-    whole, found = gradients(tiny(*options), batch), gradients(tiny(*options), *parts)
+    whole = gradients(tiny(*options), batch, class_weights=weights)
+    found = gradients(tiny(*options), *parts, class_weights=weights)
     scale = torch.cat([gradient.flatten() for gradient in whole.values()]).norm().item()
     for name, gradient in whole.items():
         torch.testing.assert_close(found[name], gradient, atol=1e-6 * scale, rtol=1e-4)

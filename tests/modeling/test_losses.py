@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from icpc_d2.modeling.losses import ContrastiveLoss, pixel_cross_entropy
+from icpc_d2.modeling.losses import ContrastiveLoss, WeightedPixelLoss, pixel_cross_entropy
 from icpc_d2.modeling.losses.contrastive import info_nce
 from icpc_d2.modeling.losses.sampling import sample_points
 
@@ -160,3 +160,22 @@ def test_pixel_cross_entropy_without_labels_is_zero() -> None:
     loss = pixel_cross_entropy(logits, torch.full((1, 8, 8), IGNORE), IGNORE)
     assert loss.item() == 0
     assert torch.autograd.grad(loss, logits)[0].abs().sum() == 0
+
+
+def test_class_weights_are_torchs() -> None:
+    logits = torch.randn(2, 5, 4, 6, requires_grad=True)
+    labels = torch.randint(5, (2, 16, 24))
+    labels[0, :7] = IGNORE
+    weights = torch.tensor([1.0, 0.01, 7.0, 0.0, 2.5])
+    upsampled = F.interpolate(logits, size=(16, 24), mode="bilinear", align_corners=False)
+    wanted = F.cross_entropy(upsampled, labels, weights, ignore_index=IGNORE)
+    found = WeightedPixelLoss(pixel_cross_entropy, weights.tolist())(logits, labels, IGNORE)
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(torch.autograd.grad(found, logits), torch.autograd.grad(wanted, logits))
+
+
+def test_class_weights_without_a_pixel_that_counts_are_zero_and_small_ones_divide() -> None:
+    logits, labels = torch.randn(1, 3, 4, 4), torch.ones(1, 8, 8, dtype=torch.long)
+    assert pixel_cross_entropy(logits, labels, IGNORE, torch.tensor([1.0, 0.0, 1.0])).item() == 0
+    small = pixel_cross_entropy(logits, labels, IGNORE, torch.tensor([1.0, 1e-4, 1.0]))
+    torch.testing.assert_close(small, pixel_cross_entropy(logits, labels, IGNORE))

@@ -73,4 +73,5 @@ def _best_checkpointers(cfg: CfgNode, model: nn.Module) -> list[HookBase]:
         # Detectron2 puts the data set's name first when there are several; the first one decides.
         metric = f"{cfg.DATASETS.TEST[0]}/{metric}"
     checkpointer = WeightsCheckpointer(model, cfg.OUTPUT_DIR, class_names=cfg.MODEL.CLASS_NAMES)
-    return [BestCheckpointer(cfg.TEST.EVAL_PERIOD, checkpointer, metric)]
+    mode = "min" if metric.endswith("/loss") else "max"
+    return [BestCheckpointer(cfg.TEST.EVAL_PERIOD, checkpointer, metric, mode)]

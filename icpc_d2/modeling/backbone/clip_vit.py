@@ -13,8 +13,7 @@ from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone.freezing import drop_rates, freeze_stages, vit_stages
 from icpc_d2.modeling.backbone.image_encoder import LEVELS, ImageEncoder, wants_embeddings
 
-# Size of the patches in pixels -> stride of the dense embedding.
-PATCH_STRIDES = {14: 16, 16: 16, 32: 32}
+PATCH_STRIDES = {14: 16, 16: 16, 32: 32}  # pixels of a patch's side -> stride of the dense embedding
 
 
 class ClipViT(ImageEncoder):
@@ -40,9 +39,8 @@ class ClipViT(ImageEncoder):
                 at the same shares of the depth.
             drop_path: stochastic depth of the last block, in [0, 1); the blocks before rise to it linearly from 0.
             norm: normalization between the two transposed convolutions of res2, as `detectron2.layers.get_norm`.
-            image_size: side of the square image, in pixels, that the position embedding is stored for;
-                0: the architecture's.
-            freeze_at: stages that do not train, see :func:`icpc_d2.modeling.backbone.freezing.vit_stages`.
+            image_size: side in pixels of the square image that positions are stored for; 0: the architecture's.
+            freeze_at: stages that do not train, see `icpc_d2.modeling.backbone.freezing`.
 
         Raises:
             ValueError: if the architecture is not such a ViT, or has fewer blocks or stages than asked for.
@@ -117,5 +115,5 @@ def _build_pyramid(width: int, norm: str) -> nn.ModuleDict:
 def build_clip_vit_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ClipViT:
     """Build CLIP's ViT `cfg.MODEL.CLIP.ARCH`."""
     keys = cfg.MODEL.CLIP
-    settings = (keys.VIT_DROP_PATH, keys.VIT_NORM, keys.IMAGE_SIZE, cfg.MODEL.BACKBONE.FREEZE_AT)
-    return ClipViT(keys.ARCH, keys.OUT_FEATURES, keys.VIT_BLOCKS, *settings)
+    of_vit, freeze_at = (keys.VIT_BLOCKS, keys.VIT_DROP_PATH, keys.VIT_NORM), cfg.MODEL.BACKBONE.FREEZE_AT
+    return ClipViT(keys.ARCH, keys.OUT_FEATURES, *of_vit, keys.IMAGE_SIZE, freeze_at)

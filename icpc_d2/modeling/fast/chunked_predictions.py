@@ -60,6 +60,17 @@ class ChunkedLogits(Chunked, LazyLogits):
         parts = (self.logits(classes).float().logsumexp(dim=0) for classes in chunks or self.chunks())
         return reduce(torch.logaddexp, parts)
 
+    def losses(self, labels: Tensor) -> Tensor:
+        """Return what the plain form returns."""
+        log_sums, chosen, labels = [], None, labels.to(self.windows[0].logits.device)
+        for classes in self.chunks():
+            logits = self.logits(classes).float()
+            log_sums.append(logits.logsumexp(dim=0))
+            places = (labels - classes.start).clamp(0, len(logits) - 1)
+            found = logits.gather(0, places[None])[0]
+            chosen = found if chosen is None else found.where(labels >= classes.start, chosen)
+        return reduce(torch.logaddexp, log_sums) - chosen
+
     def average(self, views: Sequence[View]) -> "ChunkedProbabilities":
         """Return the mean of the probabilities of several predictions, this and others of the image."""
         return ChunkedProbabilities(views)

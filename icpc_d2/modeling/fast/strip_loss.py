@@ -12,25 +12,36 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from icpc_d2.modeling.losses.pixel import mean_divisor
+
 # Size of a strip of K channels: on a CPU it stays in the cache, elsewhere a few kernels should do the work.
 STRIP_BYTES = {"cpu": 16 * 2**20, "cuda": 256 * 2**20}
 
 
 @torch.compiler.disable
-def strip_pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_value: int) -> Tensor:
+def strip_pixel_cross_entropy(
+    logits: Tensor, labels: Tensor, ignore_value: int, class_weights: Tensor | None = None
+) -> Tensor:
     """Compute :func:`icpc_d2.modeling.losses.pixel_cross_entropy` by strips; same arguments and result.
 
     Memory is that of the logits and of a strip. It can be differentiated once.
     """
     with_gradient = torch.is_grad_enabled() and logits.requires_grad
-    return _PixelCrossEntropy.apply(logits, labels, ignore_value, with_gradient)
+    return _PixelCrossEntropy.apply(logits, labels, ignore_value, class_weights, with_gradient)
 
 
 class _PixelCrossEntropy(torch.autograd.Function):
     """Computes the gradient together with the loss: it is as small as the logits, and no strip is needed twice."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, ignore_value: int, with_gradient: bool) -> Tensor:
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        labels: Tensor,
+        ignore_value: int,
+        class_weights: Tensor | None,
+        with_gradient: bool,
+    ) -> Tensor:
         gradient = torch.zeros_like(logits, dtype=torch.float32) if with_gradient else None
         total = logits.new_zeros((), dtype=torch.float32)
         valid = labels != ignore_value
@@ -44,18 +55,19 @@ class _PixelCrossEntropy(torch.autograd.Function):
                     weights,
                     labels[:, None, target],
                     valid[:, None, target],
+                    class_weights,
                     gradient[:, :, source] if with_gradient else None,
                 )
-        count = valid.sum().clamp(min=1)
+        divisor = mean_divisor(labels, valid, class_weights)
         ctx.dtype = logits.dtype
-        ctx.save_for_backward(gradient, count)
-        return total / count
+        ctx.save_for_backward(gradient, divisor)
+        return total / divisor
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None]:
-        gradient, count = ctx.saved_tensors
-        return (gradient * (grad_output / count)).to(ctx.dtype), None, None, None
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None, None, None, None]:
+        gradient, divisor = ctx.saved_tensors
+        return (gradient * (grad_output / divisor)).to(ctx.dtype), None, None, None, None
 
 
 @lru_cache(maxsize=64)
@@ -75,7 +87,14 @@ def _strips(
     return strips
 
 
-def _strip_loss(source: Tensor, weights: Tensor, labels: Tensor, valid: Tensor, gradient: Tensor | None) -> Tensor:
+def _strip_loss(
+    source: Tensor,
+    weights: Tensor,
+    labels: Tensor,
+    valid: Tensor,
+    class_weights: Tensor | None,
+    gradient: Tensor | None,
+) -> Tensor:
     """Compute the cross-entropy of a strip, summed over its pixels, and add its gradient by `source` to `gradient`.
 
     Args:
@@ -83,6 +102,7 @@ def _strip_loss(source: Tensor, weights: Tensor, labels: Tensor, valid: Tensor, 
         weights: (r, s), of the vertical interpolation.
         labels: (B, 1, r, W), class ids.
         valid: (B, 1, r, W), whether a pixel counts.
+        class_weights: (K,), how much it does; None: 1.
         gradient: (B, K, s, w); None: not wanted.
     """
     # Horizontally first, where there are fewer rows.
@@ -91,11 +111,13 @@ def _strip_loss(source: Tensor, weights: Tensor, labels: Tensor, valid: Tensor, 
     strip -= strip.amax(dim=1, keepdim=True)
     target = strip.gather(1, labels)
     total = strip.exp_().sum(dim=1, keepdim=True)
-    loss = (total.log() - target).where(valid, 0).sum()
+    pixel_weights = valid if class_weights is None else class_weights[labels] * valid
+    loss = (total.log() - target).where(valid, 0)
+    loss = loss.sum() if class_weights is None else (loss * pixel_weights).sum()
     if gradient is not None:
         # Softmax minus one-hot, and back through both interpolations.
-        strip *= valid / total
-        strip.scatter_add_(1, labels, -valid.float())
+        strip *= pixel_weights / total
+        strip.scatter_add_(1, labels, -pixel_weights.float())
         wide_gradient, shape = weights.T @ strip, list(source.shape)
         gradient += torch.ops.aten.upsample_bilinear2d_backward(wide_gradient, wide_size, shape, False, None, None)
     return loss

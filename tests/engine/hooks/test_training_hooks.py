@@ -54,3 +54,12 @@ def test_a_training_with_everything_off(everything: CfgNode) -> None:
     off = ["SEED", -1, "TEST.PRECISE_BN.ENABLED", False, "WANDB.PROJECT", "", "DATASETS.TEST", []]
     everything.merge_from_list(off)
     assert names(Trainer(everything)._hooks) == [*OF_EVERY_PROCESS, "ModelSummary", "Records", "PeriodicWriter"]
+
+
+@pytest.mark.parametrize(("metric", "better"), [("sem_seg/loss", 0.1), ("sem_seg/mIoU", 0.3)])
+def test_the_best_loss_is_the_lowest_and_the_best_figure_the_highest(
+    everything: CfgNode, metric: str, better: float
+) -> None:
+    everything.merge_from_list(["WANDB.PROJECT", "", "SOLVER.BEST_METRIC", metric])
+    (hook,) = (hook for hook in Trainer(everything)._hooks if type(hook).__name__ == "BestCheckpointer")
+    assert hook._compare(better, 0.2) and not hook._compare(0.4 - better, 0.2)

@@ -71,6 +71,30 @@ def test_847_classes_with_16_bit_labels() -> None:
     assert_equal(*make((2, 847, 6, 9), (24, 36), 65535), 65535)
 
 
+@pytest.mark.parametrize("rows", [1, 5, 1000])
+@pytest.mark.parametrize("weights", [[1.0, 0.01, 7.0, 0.0, 2.5, 1.0], [1e-4] * 6], ids=["differing", "small"])
+def test_class_weights_are_those_of_the_plain_form(
+    monkeypatch: pytest.MonkeyPatch, weights: list[float], rows: int
+) -> None:
+    """And the plain form's are torch's, see test_losses."""
+    strips_of(monkeypatch, (2, 6, 8, 12), 45, rows)
+    logits, labels = make((2, 6, 8, 12), (29, 45))
+    class_weights = torch.tensor(weights)
+    found, wanted = (
+        form(logits, labels, IGNORE, class_weights) for form in (strip_pixel_cross_entropy, pixel_cross_entropy)
+    )
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    (ours,), (plains,) = torch.autograd.grad(found, logits), torch.autograd.grad(wanted, logits)
+    assert (ours - plains).norm() <= 1e-5 * plains.norm()
+
+
+def test_class_weights_of_nothing_that_counts_are_zero() -> None:
+    logits, labels = torch.randn(1, 3, 4, 4, requires_grad=True), torch.ones(1, 8, 8, dtype=torch.long)
+    loss = strip_pixel_cross_entropy(logits, labels, IGNORE, torch.tensor([1.0, 0.0, 1.0]))
+    assert loss.item() == 0
+    assert torch.autograd.grad(loss, logits)[0].abs().sum() == 0
+
+
 def test_strips_are_as_small_as_they_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
     """And still take a row where a single one is too large."""
     sizes = []
