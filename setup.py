@@ -60,6 +60,8 @@ setup(
         "open_clip_torch>=2.32,<4",
         # open_clip brings it along; we resize position embeddings by it.
         "timm>=1.0",
+        # PyTorch brings it along; `icpc predict` reads addresses by it.
+        "fsspec>=2023.6",
         "numpy>=1.24",
         # The variant that needs no system libraries (libGL): Detectron2 and we only draw into arrays.
         "opencv-python-headless>=4.6",

@@ -1,4 +1,4 @@
-"""The inputs of a prediction: images, folders, globs, videos and cameras, each with a name for its results."""
+"""The inputs of a prediction: images, folders, globs, addresses, videos and cameras, each with a name for results."""
 
 import glob
 from collections import Counter
@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from icpc_d2.data.folders import ENDINGS
+from icpc_d2.tools.predict.remote import is_remote, list_remote
 
 VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
+
+NOTHING = "there is no such file, and no image or video in such a folder or glob"
 
 
 class Source(NamedTuple):
@@ -19,28 +22,61 @@ class Source(NamedTuple):
     name: str  # what its results are called, unique among all
 
 
-def find_sources(inputs: Iterable[str]) -> tuple[list[Source], dict[str, str]]:
+def find_sources(inputs: Iterable[str], listed: Iterable[str] = ()) -> tuple[list[Source], dict[str, str]]:
     """Resolve the command line's inputs.
 
     Args:
         inputs: each a file, a folder (its images and videos, without those of folders inside of it), a glob
-            ("photos/**/*.jpg") or a camera's index ("0").
+            ("photos/**/*.jpg"), an address of these ("s3://bucket/photos") or a camera's index ("0").
+        listed: files and addresses of files, which are not looked at: whether there is one shows when it is read.
 
     Returns:
         What was found, each place once, and what was not: input -> the reason.
     """
-    places: dict[str, str] = {}
+    places: dict[str, str] = {place: _kind_of(place) for place in listed}
     missing: dict[str, str] = {}
     for text in inputs:
+        if is_remote(text):
+            try:
+                found = [place for place in list_remote(text) if place == text or _is_usable(place)]
+            except OSError as error:
+                missing[text] = str(error)
+                continue
+            places |= {place: _kind_of(place) for place in found}
+            if not found:
+                missing[text] = NOTHING
+            continue
         if text.isdecimal() and not Path(text).exists():
             places[text] = "camera"
             continue
         files = _files(text)
-        places |= {str(file): "video" if file.suffix.lower() in VIDEO_ENDINGS else "image" for file in files}
+        places |= {str(file): _kind_of(str(file)) for file in files}
         if not files:
-            missing[text] = "there is no such file, and no image or video in such a folder or glob"
+            missing[text] = NOTHING
     names = unique_names([f"camera{place}" if kind == "camera" else place for place, kind in places.items()])
     return [Source(kind, place, name) for (place, kind), name in zip(places.items(), names, strict=True)], missing
+
+
+def read_list(path: Path) -> list[str]:
+    """Return the lines of a text file that are not empty.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no text in UTF-8, or holds none.
+    """
+    lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{path}: found no line, wanted the path or the address of a file in each.")
+    return lines
+
+
+def _kind_of(place: str) -> str:
+    return "video" if place.lower().endswith(VIDEO_ENDINGS) else "image"
+
+
+def _is_usable(place: str) -> bool:
+    name = place.rpartition("/")[2].lower()
+    return not name.startswith(".") and name.endswith((*ENDINGS, *VIDEO_ENDINGS))
 
 
 def _files(text: str) -> list[Path]:
@@ -48,11 +84,7 @@ def _files(text: str) -> list[Path]:
     if path.is_file():
         return [path]
     found = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-    return sorted(
-        file
-        for file in found
-        if file.is_file() and not file.name.startswith(".") and file.suffix.lower() in (*ENDINGS, *VIDEO_ENDINGS)
-    )
+    return sorted(file for file in found if _is_usable(file.as_posix()) and file.is_file())
 
 
 def unique_names(paths: Sequence[str]) -> list[str]:
