@@ -120,7 +120,9 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.MODEL.FAST = True
     # Whether weights and maps lie in memory with the channels last, as convolutions on GPUs prefer in half precision.
     cfg.MODEL.CHANNELS_LAST = False
-    # Parts of the model that torch.compile compiles: "backbone", "context_decoder", "neck", "sem_seg_head", ...
+    # Parts of the model that torch.compile compiles, each as one graph: "backbone", "prompt", "text_encoder",
+    # "context_decoder", "alignment", "neck", "sem_seg_head". "predict": in evaluations by sliding window all that leads
+    # from a window to its logits, on a GPU as CUDA graphs. Read by trainings and evaluations, not by the Predictor.
     cfg.MODEL.COMPILE = []
 
     # What a trained model answers with: "decoder" or "alignment" (Table 11).

@@ -42,6 +42,29 @@ class Segmentor:
         """Where the inputs are moved to."""
         return self.pixel_mean.device
 
+    def compile_prediction(self, size: int, **options: Any) -> None:
+        """Compile :meth:`predict` for images of `size` x `size` pixels; those of other sizes are predicted as before.
+
+        Copies of the model are not compiled.
+
+        Args:
+            options: of `torch.compile`.
+        """
+        plain = type(self).predict.__get__(self)
+        compiled = torch.compile(plain, **options)
+
+        def predict(images: Tensor) -> Tensor:
+            if tuple(images.shape[-2:]) != (size, size):
+                return plain(images)
+            # Of CUDA graphs, which write over what an earlier call has returned.
+            torch.compiler.cudagraph_mark_step_begin()
+            return compiled(images).clone()
+
+        self.predict = predict
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "predict"}
+
     def logits(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """Predict as Detectron2's `SemanticSegmentor` does: a list of {"sem_seg": (K, height, width)}.
 

@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from icpc_d2.modeling.build import build_pixel_loss
 from icpc_d2.modeling.class_names import get_class_names
+from icpc_d2.modeling.compiled_method import CompiledMethod
 from icpc_d2.modeling.losses import pixel_cross_entropy
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
-class SemanticFPNHead(SemSegFPNHead):
+class SemanticFPNHead(CompiledMethod, SemSegFPNHead):
     """`SemSegFPNHead` with Dropout2d before the classifier; as many classes as there are class names."""
+
+    # Not the losses, and not in the call alone: predictions ask for the layers by themselves.
+    compiled_method = "layers"
 
     @configurable
     def __init__(

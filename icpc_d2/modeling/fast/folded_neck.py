@@ -80,8 +80,15 @@ class FoldedLateral(Lateral):
         if x.level in sources or x.level not in terms:
             return "plain"
         sizes = (x.feature[:, 0].numel(), self.conv.in_channels - self.channels, self.conv.out_channels)
-        costs = count_macs_of_forms(x.level, terms, sources, *sizes, composing=torch.is_grad_enabled())
-        return min(costs, key=costs.__getitem__)
+        # Kernels are kept between calls without gradients that are not compiled.
+        composing = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        costs = count_macs_of_forms(x.level, terms, sources, *sizes, composing=composing)
+        # Not by min(), which torch.compile cannot take where sizes vary.
+        cheapest = next(iter(costs))
+        for form, cost in costs.items():
+            if cost < costs[cheapest]:
+                cheapest = form
+        return cheapest
 
 
 class FoldedFPN(AlignedFPN):

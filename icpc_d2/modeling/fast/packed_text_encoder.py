@@ -15,13 +15,17 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from icpc_d2.modeling import clip
+from icpc_d2.modeling.compiled_method import CompiledMethod
 from icpc_d2.modeling.fast.packed_tokens import PackedClassTokens, PackedSequences
 from icpc_d2.modeling.text.prompts import Context
 from icpc_d2.modeling.text.text_encoder import TextEncoder
 
 
-class PackedTextEncoder(TextEncoder):
+class PackedTextEncoder(CompiledMethod, TextEncoder):
     """A text encoder of packed prompts; without gradients, it keeps what no image changes until a weight does."""
+
+    # Inside of a graph nothing could be kept.
+    compiled_method = "_encode"
 
     def __init__(self, architecture: str, max_activation_mib: int = 0, checkpoint: bool = False) -> None:
         """
