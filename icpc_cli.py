@@ -25,6 +25,7 @@ COMMANDS = {
     "visualize": ("icpc_d2.tools.visualize.command", "draw figures of trained models"),
     "flops": ("icpc_d2.tools.flops.command", "count the cost of an image in multiply-adds"),
     "benchmark": ("icpc_d2.tools.benchmark.command", "measure time and memory beside the paper's form"),
+    "gpu-report": ("icpc_d2.tools.gpu_report.command", "time trainings and evaluations on a GPU, and report"),
     "table": ("icpc_d2.tools.config_table.command", "write the table of configs/README.md"),
 }
 

@@ -21,7 +21,7 @@ HEAVY = {"torch", "detectron2", "numpy", "icpc_d2"}
 
 def listed(text: str) -> dict[str, str]:
     """Command -> line of help, from ``icpc --help``."""
-    return dict(re.findall(r"^  (\w+) +(.*)$", text, re.MULTILINE))
+    return dict(re.findall(r"^  ([\w-]+) +(.*)$", text, re.MULTILINE))
 
 
 def test_help_is_there_at_once() -> None:
@@ -43,7 +43,7 @@ def test_nothing_heavy_is_imported_for_help_and_mistakes() -> None:
 
 def test_readme_and_folder_have_the_same_commands() -> None:
     table = (ROOT / "README.md").read_text().split("| command | what it does |\n|---|---|\n")[1].split("\n\n")[0]
-    assert dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE)) == listed(icpc_cli.format_help())
+    assert dict(re.findall(r"^\| `([\w-]+)` \| (.*) \|$", table, re.MULTILINE)) == listed(icpc_cli.format_help())
 
     commands = {path.stem for path in TOOLS.glob("*.py") if "__main__" in path.read_text()}
     commands |= {f"{path.parent.name}.command" for path in TOOLS.glob("*/__main__.py")}

@@ -63,7 +63,7 @@ def test_what_documents_name_exists() -> None:
         wrong = [
             *(path for path in paths if not path.exists()),
             *(module for module in modules if importlib.util.find_spec(module) is None),
-            *(f"icpc {name}" for name in set(re.findall(r"(?:^|`|<- )icpc (\w+)", text, re.M)) - {*COMMANDS}),
+            *(f"icpc {name}" for name in set(re.findall(r"(?:^|`|<- )icpc ([\w-]+)", text, re.M)) - {*COMMANDS}),
             *(f"icpc prepare {name}" for name in set(re.findall(r"\bicpc prepare (\w+)", text)) - {*SETS}),
             *(f"make {target}" for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)),
         ]

@@ -121,7 +121,7 @@ def test_evaluation(clone: Path, forgetful: None, monkeypatch: pytest.MonkeyPatc
 def test_efficiency(clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Full-size models: the counts are those that the page shows."""
     text = read("docs/efficiency.md")
-    image, many, reference, sweep = commands_of("docs/efficiency.md")
+    image, many, reference, sweep, gpu_report = commands_of("docs/efficiency.md")
     for command in (image, many):
         run(command, monkeypatch)
         table = text.split(f"```bash\n{command}\n```\n\n```\n")[1].split("```")[0]
@@ -135,6 +135,9 @@ def test_efficiency(clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(flops, "plot_cost_curves", two_points)
     run(sweep, monkeypatch, settings(MODEL__CLIP__ARCH="tiny-RN", MODEL__CLIP__IMAGE_SIZE=0))
     assert "classes K" in (clone / "docs/figures/cost.svg").read_text()
+
+    run(gpu_report, monkeypatch, ["--device", "cpu", "--tiny", "--minutes", "0.01"])
+    assert "bfloat16: ICPC" in (clone / "output/gpu_report/report.md").read_text()
 
 
 def test_set_up_commands_are_those_of_make_and_ci() -> None:
