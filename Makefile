@@ -2,6 +2,7 @@
 #   make quickstart   train, evaluate and draw with a tiny model on generated scenes, in minutes on a CPU
 #   make test         all tests; make test-fast: but those marked slow
 #   make test-page    tests of the web page, in .venv-page; in a browser if there is a Chromium
+#   make test-gpu     tests on a GPU; DEVICE=cpu runs the same on the CPU, in small
 #   make lint         ruff: rules and format; make format: let ruff mend what it can
 #   make setup        only the environment, in .venv
 # To change on the command line, for example `make test PYTHON=python3.12`:
@@ -12,6 +13,8 @@ VENV ?= .venv
 TORCH ?= torch==2.14.1 torchvision==0.29.1
 # "wheel": upstream of April 2024, nothing to compile; "git": upstream's main branch, needs git and a C++ compiler.
 DETECTRON2 ?= wheel
+# Where `make test-gpu` runs.
+DEVICE ?= cuda
 # Test processes. Each uses one thread, since many threads on small tensors only get in each other's way.
 WORKERS ?= 2
 
@@ -19,7 +22,7 @@ python := $(VENV)/bin/python
 pip := $(python) -m pip --disable-pip-version-check
 quickstart_output := output/quickstart
 
-.PHONY: quickstart test test-fast test-page lint format setup
+.PHONY: quickstart test test-fast test-gpu test-page lint format setup
 .DELETE_ON_ERROR:
 
 # An earlier quickstart is removed: it would add to its metrics.json and keep its pictures.
@@ -35,6 +38,9 @@ test: setup
 
 test-fast: setup
 	$(python) -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not slow"
+
+test-gpu: setup
+	ICPC_TEST_DEVICE=$(DEVICE) $(python) -m pytest -m gpu tests/gpu
 
 test-page: setup $(VENV)-page/page.stamp
 	$(VENV)-page/bin/python -m pytest tests/tools/test_app.py tests/tools/test_app_browser.py
