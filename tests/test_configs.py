@@ -188,3 +188,20 @@ def test_a_row_is_what_its_table_says() -> None:
         found[name] = (model.PROMPT.NAME, *contrast, alignment.MULTI_SCALE, model.PREDICT_FROM)
         assert (model.PROMPT.NUM_CONTEXT, contrastive.TEMPERATURE, alignment.LOSS_WEIGHT) == (8, 0.1, 0.4), name
     assert found == ROWS
+
+
+def test_the_papers_rows_have_denseclips_values_and_the_tiny_models_keep_theirs() -> None:
+    found = {}
+    for name in RUNNABLE:
+        cfg = read(name)
+        starts = (cfg.MODEL.PROMPT.CONTEXT_INIT, cfg.MODEL.DECODER_INIT)
+        found[name] = (*starts, cfg.INPUT.RESIZE, cfg.TEST.PAD_TO_STRIDE, cfg.INPUT.MAX_SIZE_TRAIN)
+        has_fpn = cfg.MODEL.BACKBONE.NAME == "build_fpn_backbone"
+        if "clip_resnet" in (cfg.MODEL.FPN.BOTTOM_UP if has_fpn else cfg.MODEL.BACKBONE.NAME):
+            found[name] += (cfg.MODEL.CLIP.RESNET_NORM,)
+        assert cfg.INPUT.MAX_SIZE_TEST == cfg.INPUT.MAX_SIZE_TRAIN
+    published = {values for name, values in found.items() if name.startswith(PUBLISHED_FOLDERS)}
+    denseclip = ("denseclip", "denseclip", "opencv", False, 2048)
+    assert published == {denseclip, (*denseclip, "SyncBN")}
+    tiny = {values for name, values in found.items() if not name.startswith(PUBLISHED_FOLDERS)}
+    assert tiny == {("coop", "detectron2", "pillow", True, 2048, "BN")}

@@ -23,10 +23,9 @@ for level in LEVELS:
 model.window = [640, 426, 4]
 
 _scale, _crop = dataloader.train.mapper.augmentations[:2]
-_scale.short_side, _scale.max_long_side = 640, 2560
+_scale.short_side = 640
 _crop.crop_size = [640, 640]
-_resize = dataloader.test.mapper.augmentations[0]
-_resize.short_edge_length, _resize.max_size = 640, 2560
+dataloader.test.mapper.augmentations[0].short_side = 640
 
 train.output_dir = "output/lazy/icpc_ViTB"
 train.init_checkpoint = "clip_ViT-B-16.pth"

@@ -18,17 +18,22 @@ model.sem_seg_head.norm = "BN"
 model.alignment_loss.levels = ["res4"]
 model.alignment_loss.contrastive_weight = 0.1
 model.window = None
+model.pad_to_stride = True
+model.backbone.norm = "BN"
+model.prompt.context_init = "coop"
+model.neck.init = model.sem_seg_head.init = "detectron2"
 
 dataloader.train.dataset.names = "scenes_sem_seg_train"
 dataloader.test.dataset.names = "scenes_sem_seg_val"
 # LazyConfig takes each name without an underscore for a part of the config.
 _scale, _crop, _flip, _, _pad = dataloader.train.mapper.augmentations
-_scale.scale_range, _scale.short_side = [0.8, 1.3], 160
+_scale.scale_range, _scale.short_side, _scale.method = [0.8, 1.3], 160, "pillow"
 _crop.crop_size = [160, 160]
 dataloader.train.mapper.augmentations = [_scale, _crop, _flip, _pad]
 dataloader.train.total_batch_size = 4
 dataloader.train.num_workers = 2
-dataloader.test.mapper.augmentations[0].short_edge_length = 160
+dataloader.test.mapper.augmentations[0].short_side = 160
+dataloader.test.mapper.augmentations[0].method = "pillow"
 dataloader.test.num_workers = 2
 
 optimizer.lr = 3e-3

@@ -124,5 +124,6 @@ def build_on_meta(cfg: CfgNode) -> nn.Module:
 
 def meta_image(model: nn.Module, height: int, width: int) -> Tensor:
     """Return a normalized image without content, (1, 3, H, W), padded as the model pads."""
-    divisor = max(1, getattr(getattr(model, "backbone", None), "size_divisibility", 1))
+    backbone = getattr(model, "backbone", None)
+    divisor = max(1, getattr(model, "divisor", getattr(backbone, "size_divisibility", 1)))
     return torch.empty(1, 3, height + -height % divisor, width + -width % divisor, device="meta")

@@ -29,6 +29,10 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 0
     # Dropout2d before the classifier of Semantic FPN.
     cfg.MODEL.SEM_SEG_HEAD.DROPOUT = 0.1
+    # How FPN and Semantic FPN head start. "detectron2": FPN by Xavier, the classifier normal with a standard deviation
+    # of 0.01. "denseclip": what is left where DenseCLIP's training never calls mmsegmentation's `init_weights`: FPN
+    # normal as mmcv's ConvModule (variance 2 / fan out), the classifier PyTorch's (uniform, with its bias).
+    cfg.MODEL.DECODER_INIT = "detectron2"
 
     # --- Image and text encoder --------------------------------------------------------------------------------------
     cfg.MODEL.CLIP = CN()
@@ -45,7 +49,8 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.MODEL.CLIP.VIT_BLOCKS = []
     cfg.MODEL.CLIP.VIT_DROP_PATH = 0.1
     cfg.MODEL.CLIP.VIT_NORM = "SyncBN"
-    # CLIP's ResNets: "BN", of each process by itself as in DenseCLIP, or "SyncBN".
+    # CLIP's ResNets: "SyncBN", over the images of all processes, as DenseCLIP converts its whole backbone
+    # (segmentation/train_denseclip.py); or "BN", of each process by itself.
     cfg.MODEL.CLIP.RESNET_NORM = "BN"
     # ImageNet ResNets: "deeplab" is ResNet-V1c with its stem of three 3x3 convolutions, "basic" the plain 7x7 stem.
     # These three keys are those of Detectron2's DeepLab project, which builds the network; here nothing is dilated.
@@ -61,6 +66,9 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.MODEL.PROMPT.NAME = "icpc"
     # N, learned context vectors V_1..V_N.
     cfg.MODEL.PROMPT.NUM_CONTEXT = 8
+    # How V_1..V_N start: "coop", normal with a standard deviation of 0.02 as CoOp's, or "denseclip", normal with a
+    # standard deviation of 1, cut off at 2 (`trunc_normal_` in segmentation/denseclip/denseclip.py).
+    cfg.MODEL.PROMPT.CONTEXT_INIT = "coop"
     # Hidden width of the projector f_P is C / this; the paper says only "two linear layers".
     cfg.MODEL.PROMPT.PROJECTOR_REDUCTION = 16
     # Used by "template" alone.
@@ -128,7 +136,10 @@ def add_icpc_config(cfg: CN) -> None:
     # What a trained model answers with: "decoder" or "alignment" (Table 11).
     cfg.MODEL.PREDICT_FROM = "decoder"
 
-    # --- Training data -----------------------------------------------------------------------------------------------
+    # --- Data --------------------------------------------------------------------------------------------------------
+    # What resizes images and labels, in training and wherever a model is asked: "pillow", with antialiasing as in
+    # Detectron2, or "opencv", bilinear without, labels by nearest neighbour, as mmsegmentation for DenseCLIP.
+    cfg.INPUT.RESIZE = "pillow"
     # Photometric distortion of the training images (Detectron2's ColorAugSSDTransform).
     cfg.INPUT.COLOR_AUG_SSD = True
     # Range of the random scale, as a factor on INPUT.MIN_SIZE_TRAIN[0] and INPUT.MAX_SIZE_TRAIN alike.
@@ -146,7 +157,8 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.SOLVER.BACKBONE_MULTIPLIER = 0.1
     # "WarmupPolyLR", which is ours, or one of Detectron2's.
     cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupPolyLR"
-    # Poly decay: lr = BASE_LR * (1 - t / T) ** POLY_POWER, ending at POLY_END_LR.
+    # Poly decay of each parameter group from its own rate to POLY_END_LR: (rate - POLY_END_LR) * (1 - t / T) **
+    # POLY_POWER + POLY_END_LR, as mmcv's "poly" with `min_lr` does it for DenseCLIP. A rate below the end stays.
     cfg.SOLVER.POLY_POWER = 0.9
     cfg.SOLVER.POLY_END_LR = 1e-6
     # Forward passes, each of IMS_PER_BATCH / processes / ACCUMULATE images, that make up one step of the optimizer.
@@ -161,6 +173,9 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.SOLVER.SKIP_NON_FINITE = 0
 
     # --- Evaluation --------------------------------------------------------------------------------------------------
+    # Pad images and windows to multiples of 32 pixels, as Detectron2 does. False: a model sees them as they are, from
+    # 32 pixels on; layers round down, and maps that meet are brought to one size, as in DenseCLIP. Trainings pad.
+    cfg.TEST.PAD_TO_STRIDE = True
     cfg.TEST.SLIDING_WINDOW = CN()
     # False: the whole image at once.
     cfg.TEST.SLIDING_WINDOW.ENABLED = False

@@ -8,33 +8,22 @@ from collections.abc import Sequence
 import numpy as np
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import Transform
-from PIL import Image
+
+from icpc_d2.data.resizing import ResizeShortestEdge, ResizeTransform
 
 MAX_CROPS = 10
-
-
-class ResizeTransform(T.ResizeTransform):
-    """Detectron2's resize, with nearest neighbour by pixel centres for labels of every integer type.
-
-    Detectron2 takes PIL for uint8 alone; wider labels go through torch's "nearest", which has no kernels for integers
-    and whose grid is shifted against that of the image.
-    """
-
-    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        """Resize a label map: (h, w) -> (new_h, new_w), of the same type."""
-        known = segmentation if segmentation.dtype == np.uint8 else segmentation.astype(np.int32)  # to Pillow
-        resized = np.asarray(Image.fromarray(known).resize((self.new_w, self.new_h), Image.NEAREST))
-        return resized.astype(segmentation.dtype, copy=False)
 
 
 class RandomScale(T.Augmentation):
     """Resize by a random factor, keeping the aspect ratio.
 
     With r drawn from `scale_range`, the short side becomes r * `short_side` pixels unless the long side would exceed
-    r * `max_long_side`.
+    r * `max_long_side`. `method` is one of :data:`icpc_d2.data.resizing.METHODS`.
     """
 
-    def __init__(self, scale_range: Sequence[float], short_side: int, max_long_side: int) -> None:
+    def __init__(
+        self, scale_range: Sequence[float], short_side: int, max_long_side: int, method: str = "pillow"
+    ) -> None:
         super().__init__()
         self._init(locals())
 
@@ -42,7 +31,7 @@ class RandomScale(T.Augmentation):
         """Draw r and return the resize."""
         h, w = image.shape[:2]
         scale = self._rand_range(*self.scale_range) * min(self.short_side / min(h, w), self.max_long_side / max(h, w))
-        return ResizeTransform(h, w, max(1, round(h * scale)), max(1, round(w * scale)))
+        return ResizeTransform(h, w, max(1, round(h * scale)), max(1, round(w * scale)), self.method)
 
 
 class RandomCrop(T.RandomCrop):
@@ -106,12 +95,15 @@ class PadTransform(Transform):
         return padded
 
 
-def resizes_at_scales(scales: Sequence[float], short_side: int, max_long_side: int) -> list[T.Augmentation]:
+def resizes_at_scales(
+    scales: Sequence[float], short_side: int, max_long_side: int, method: str = "pillow"
+) -> list[T.Augmentation]:
     """Return what resizes an image for each size of multi-scale testing.
 
     Args:
         scales: factors on both sides.
         short_side, max_long_side: of the image at scale 1, in pixels.
+        method: one of :data:`icpc_d2.data.resizing.METHODS`.
 
     Raises:
         ValueError: there is no scale, or one is not positive.
@@ -119,4 +111,4 @@ def resizes_at_scales(scales: Sequence[float], short_side: int, max_long_side: i
     if not scales or min(scales) <= 0:
         raise ValueError(f"TEST.AUG.SCALES is {list(scales)}; wanted is one positive factor or more.")
     sides = [[max(1, round(scale * side)) for side in (short_side, max_long_side)] for scale in scales]
-    return [T.ResizeShortestEdge(*sizes) for sizes in sides]
+    return [ResizeShortestEdge(*sizes, method) for sizes in sides]

@@ -13,6 +13,7 @@ from fvcore.transforms.transform import Transform
 
 from icpc_d2.data.augmentation import PadTransform, RandomCrop, RandomScale
 from icpc_d2.data.reading import BadFileError, read_image, read_label
+from icpc_d2.data.resizing import ResizeShortestEdge
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class SemSegDatasetMapper:
         if is_train:
             args |= _label_arguments(cfg.DATASETS.TRAIN)
             return args | {"augmentations": training_augmentations(cfg, args["ignore_label"])}
-        resize = T.ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        resize = ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, cfg.INPUT.RESIZE)
         # Multi-scale testing resizes from the image as it is.
         return args | {"augmentations": [] if cfg.TEST.AUG.ENABLED else [resize]}
 
@@ -117,7 +118,7 @@ def training_augmentations(cfg: CfgNode, ignore_label: int) -> list[T.Augmentati
     """Build the paper's recipe, in the order in which mmsegmentation applies it; padded labels are `ignore_label`."""
     keys = cfg.INPUT
     flip = keys.RANDOM_FLIP
-    augmentations = [RandomScale(keys.SCALE_RANGE, keys.MIN_SIZE_TRAIN[0], keys.MAX_SIZE_TRAIN)]
+    augmentations = [RandomScale(keys.SCALE_RANGE, keys.MIN_SIZE_TRAIN[0], keys.MAX_SIZE_TRAIN, keys.RESIZE)]
     if keys.CROP.ENABLED:
         augmentations.append(RandomCrop(keys.CROP.SIZE, keys.CROP.SINGLE_CATEGORY_MAX_AREA, ignore_label))
     if flip != "none":

@@ -20,6 +20,7 @@ from icpc_d2.config.load import ConfigError, leaves, nearest
 from icpc_d2.config.resolve import resolve_device, resolve_norms, resolve_precision
 from icpc_d2.data.class_frequency import REPEAT_SAMPLER
 from icpc_d2.data.folders import register_folders
+from icpc_d2.data.resizing import METHODS
 from icpc_d2.engine.class_balance import resolve_class_weights
 from icpc_d2.engine.initial_weights import check_weights, fetch_weights, read_config_of
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
@@ -41,6 +42,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "SOLVER.BASE_LR": (lambda rate: 0 < rate < math.inf, "a number above 0"),
     "MODEL.BACKBONE.FREEZE_AT": (lambda n: 0 <= n <= 5, "0 (all trains) to 5 (the stem and res2..res5 do not)"),
     "INPUT.FORMAT": (lambda name: name in ("RGB", "BGR"), "RGB or BGR"),
+    "INPUT.RESIZE": (lambda name: name in METHODS, "opencv or pillow"),
     "INPUT.ON_BAD_FILE": (lambda name: name in ("raise", "skip"), "raise or skip"),
     "INPUT.RANDOM_FLIP": (lambda name: name in ("horizontal", "vertical", "none"), "horizontal, vertical or none"),
     "INPUT.MIN_SIZE_TRAIN": (lambda sizes: len(sizes) > 0 and min(sizes) >= 1, "sizes of 1 or more"),

@@ -1,7 +1,12 @@
-"""Optimizer and learning rate of the paper's recipe, which is DenseCLIP's, and how its batch is divided."""
+"""Optimizer and learning rate of the paper's recipe, and how its batch is divided.
+
+It is DenseCLIP's but for two things that are kept on purpose: no normalization layer decays, where DenseCLIP exempts
+those of the context decoder alone; and the warm-up rises straight to the rate that the decay has reached when it ends,
+where mmcv's multiplies the decay.
+"""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from detectron2.config import CfgNode
@@ -9,7 +14,7 @@ from detectron2.engine import DefaultTrainer
 from detectron2.solver import LRMultiplier, WarmupParamScheduler, get_default_optimizer_params
 from detectron2.solver import build_lr_scheduler as build_detectron2_lr_scheduler
 from detectron2.solver.build import maybe_add_gradient_clipping
-from fvcore.common.param_scheduler import PolynomialDecayParamScheduler
+from fvcore.common.param_scheduler import ParamScheduler, PolynomialDecayParamScheduler
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -22,7 +27,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """Build the optimizer over the parameters that train.
 
     The image backbone learns at ``SOLVER.BACKBONE_MULTIPLIER`` times the base rate; normalization layers decay by
-    ``SOLVER.WEIGHT_DECAY_NORM``. All else decays as in DenseCLIP: biases, position embeddings, learned contexts and
+    ``SOLVER.WEIGHT_DECAY_NORM``. All else decays, as in DenseCLIP: biases, position embeddings, learned contexts and
     lambda too. Frozen parameters, which is the whole text encoder, are left out: nothing can move them.
 
     Raises:
@@ -61,22 +66,25 @@ def backbone_lr_factor(multiplier: float) -> Callable[[str], float]:
 def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRScheduler:
     """Build "WarmupPolyLR" (linear warm-up, then poly decay to ``SOLVER.POLY_END_LR``) or one of Detectron2's own.
 
-    Parameter groups keep their ratio throughout, so the backbone ends at ``BACKBONE_MULTIPLIER * POLY_END_LR``.
+    Every parameter group ends at the same rate; one whose rate is lower, perhaps 0, keeps it.
     """
     if cfg.SOLVER.LR_SCHEDULER_NAME != POLY:
         return build_detectron2_lr_scheduler(cfg, optimizer)
     keys = cfg.SOLVER
-    schedule = poly_schedule(
-        keys.MAX_ITER,
-        keys.BASE_LR,
-        keys.POLY_END_LR,
-        keys.POLY_POWER,
-        keys.WARMUP_ITERS,
-        keys.WARMUP_FACTOR,
-        keys.WARMUP_METHOD,
-        keys.RESCALE_INTERVAL,
-    )
-    return LRMultiplier(optimizer, multiplier=schedule, max_iter=keys.MAX_ITER)
+    schedules = [
+        poly_schedule(
+            keys.MAX_ITER,
+            group["lr"],
+            keys.POLY_END_LR,
+            keys.POLY_POWER,
+            keys.WARMUP_ITERS,
+            keys.WARMUP_FACTOR,
+            keys.WARMUP_METHOD,
+            keys.RESCALE_INTERVAL,
+        )
+        for group in optimizer.param_groups
+    ]
+    return GroupLRMultiplier(optimizer, schedules, keys.MAX_ITER)
 
 
 def poly_schedule(
@@ -92,12 +100,30 @@ def poly_schedule(
     """Return "WarmupPolyLR" as a multiplier of `base_lr` over the share of the training done.
 
     Args:
-        end_lr: that the decay ends at.
+        end_lr: that the decay ends at, unless `base_lr`, perhaps 0, is lower: then it stays.
         warmup_iters, warmup_factor, warmup_method, rescale_interval: as Detectron2's keys in ``SOLVER``.
     """
-    decay = PolySchedule(power, end_lr / base_lr)
+    decay = PolySchedule(power, end_lr / base_lr if base_lr > end_lr else 1.0)
     warmup = min(warmup_iters / max_iter, 1.0)
     return WarmupParamScheduler(decay, warmup_factor, warmup, warmup_method, rescale_interval)
+
+
+class GroupLRMultiplier(LRMultiplier):
+    """Detectron2's scheduler with a multiplier for each parameter group."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, multipliers: Sequence[ParamScheduler], max_iter: int) -> None:
+        """
+        Args:
+            multipliers: of each group's own rate, by the share of the training that is done.
+            max_iter: of the training.
+        """
+        self._multipliers = multipliers
+        super().__init__(optimizer, multipliers[0], max_iter)
+
+    def get_lr(self) -> list[float]:
+        """Return the rates of the groups at this iteration."""
+        where = self.last_epoch / self._max_iter
+        return [rate * multiplier(where) for rate, multiplier in zip(self.base_lrs, self._multipliers, strict=True)]
 
 
 class PolySchedule(PolynomialDecayParamScheduler):

@@ -46,8 +46,8 @@ def as_evaluated(cfg: CfgNode, model: nn.Module) -> nn.Module:
                 f"TEST.AUG.ENABLED needs a model that can be asked for predictions, {type(model).__name__} cannot: "
                 "set it to False, or MODEL.META_ARCHITECTURE to 'ICPC' or 'SemanticFPN'."
             )
-        resizes = resizes_at_scales(cfg.TEST.AUG.SCALES, cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
-        model = MultiScale(model, resizes, cfg.TEST.AUG.FLIP)
+        sizes = (cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST)
+        model = MultiScale(model, resizes_at_scales(cfg.TEST.AUG.SCALES, *sizes, cfg.INPUT.RESIZE), cfg.TEST.AUG.FLIP)
     if not cfg.TEST.SEM_SEG.LABEL_MAPS or not hasattr(model, "label_maps"):
         return model
     lazy = bool(cfg.TEST.CROSS_DOMAIN.SHARED_CLASSES)

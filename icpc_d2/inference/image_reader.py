@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from detectron2.data import transforms as T
 from PIL import Image, ImageOps
 
 from icpc_d2.data.reading import read_image, shift_to_8_bit
+from icpc_d2.data.resizing import ResizeShortestEdge
 
 ImageLike = str | os.PathLike | Image.Image | np.ndarray
 
@@ -22,22 +22,20 @@ class ModelInput(NamedTuple):
     seconds: float  # that reading and resizing took
 
 
-def read_input(source: ImageLike, image_format: str, short_side: int, max_long_side: int) -> ModelInput:
+def read_input(source: ImageLike, image_format: str, short_side: int, max_long_side: int, method: str) -> ModelInput:
     """Read an image as :func:`to_rgb` does and resize it as evaluation does, without any randomness.
 
     Args:
         image_format: "RGB" or "BGR", of the model.
         short_side: pixels to resize it to; 0: as it is.
         max_long_side: pixels that the long side may have afterwards.
+        method: one of :data:`icpc_d2.data.resizing.METHODS`.
     """
     start = time.perf_counter()
     image = to_rgb(source)
     resized = image if image_format == "RGB" else image[:, :, ::-1]
+    resized = ResizeShortestEdge(short_side, max_long_side, method).get_transform(image).apply_image(resized)
     height, width = image.shape[:2]
-    if short_side:
-        size = T.ResizeShortestEdge.get_output_shape(height, width, short_side, max_long_side)
-        # A very thin image would be left without a pixel.
-        resized = T.ResizeTransform(height, width, *(max(1, side) for side in size)).apply_image(resized)
     tensor = torch.from_numpy(np.array(resized.transpose(2, 0, 1), order="C"))
     return ModelInput(image, {"image": tensor, "height": height, "width": width}, time.perf_counter() - start)
 

@@ -96,10 +96,10 @@ class Predictor:
         self.tta = cfg.TEST.AUG.ENABLED if tta is None else tta
         self._evaluated = self._model
         if self.tta:
-            resizes = resizes_at_scales(cfg.TEST.AUG.SCALES, **sizes)
+            resizes = resizes_at_scales(cfg.TEST.AUG.SCALES, **sizes, method=cfg.INPUT.RESIZE)
             self._evaluated = MultiScale(self._model, resizes, cfg.TEST.AUG.FLIP)
             sizes["short_side"] = 0  # each size is resized from the image as it is
-        self._read = partial(read_input, image_format=cfg.INPUT.FORMAT, **sizes)
+        self._read = partial(read_input, image_format=cfg.INPUT.FORMAT, method=cfg.INPUT.RESIZE, **sizes)
         self._palette = Palette(self.classes, training_colors(cfg.DATASETS.TRAIN, self.classes))
         self._vocabulary = lru_cache(VOCABULARIES)(self._read_vocabulary)
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icpc_d2.modeling.resizing import resize_to
+
 
 class Up(nn.Sequential):
     """Up-sampling by 2, 4 or 8: one to three transposed convolutions of kernel and stride 2, nothing between them."""
@@ -90,6 +92,8 @@ class MultiScaleAlignment(nn.Module):
     def forward(self, dense_embed: Tensor, text: Tensor) -> dict[str, Tensor]:
         """Compute the four maps A, (B, K, H / stride, W / stride), from (B, C, h, w) and (B, K, C)."""
         a_32, a_16 = self.cosines(dense_embed, text).values()
-        a_8 = self.up_32_to_8(a_32) + self.up_16_to_8(a_16)
-        a_4 = self.up_32_to_4(a_32) + self.up_16_to_4(a_16) + self.up_8_to_4(a_8)
+        # Where a ViT's tokens are odd in number, pooling to stride 32 has rounded down.
+        at_8, at_4 = self.up_16_to_8(a_16), self.up_16_to_4(a_16)
+        a_8 = resize_to(self.up_32_to_8(a_32), at_8.shape[2:]) + at_8
+        a_4 = resize_to(self.up_32_to_4(a_32), at_4.shape[2:]) + at_4 + self.up_8_to_4(a_8)
         return {"res2": a_4, "res3": a_8, "res4": a_16, "res5": a_32}

@@ -27,7 +27,7 @@ from icpc_d2.modeling.neck import AlignedFPN
 from icpc_d2.modeling.predictions import LazyLogits
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.modeling.text.context_decoder import ContextDecoder
-from icpc_d2.modeling.text.prompts import PROMPTS
+from icpc_d2.modeling.text.prompts import PROMPTS, LearnedPrompt
 from icpc_d2.modeling.text.text_encoder import TextEncoder
 
 Alignment = SingleScaleAlignment | MultiScaleAlignment
@@ -58,6 +58,7 @@ def build_parts(cfg: CfgNode) -> dict[str, Any]:
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
         norm=cfg.MODEL.FPN.NORM,
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+        init=read_decoder_init(cfg),
     )
     return {
         "backbone": backbone,
@@ -110,7 +111,9 @@ def build_text(cfg: CfgNode, names: Sequence[str | Sequence[str]], channels: int
             f"the backbone's embeddings are {channels} wide, but the text encoder of MODEL.CLIP.ARCH "
             f"{cfg.MODEL.CLIP.ARCH!r} gives {encoder.channels}; choose the backbone that belongs to it"
         )
-    prompt = PROMPTS[keys.NAME](keys.NUM_CONTEXT, channels, encoder.width, keys.PROJECTOR_REDUCTION)
+    prompt_type = PROMPTS[keys.NAME]
+    init = {"context_init": keys.CONTEXT_INIT} if issubclass(prompt_type, LearnedPrompt) else {}
+    prompt = prompt_type(keys.NUM_CONTEXT, channels, encoder.width, keys.PROJECTOR_REDUCTION, **init)
     template = keys.TEMPLATE if keys.NAME == "template" else "{}"
     tokens_type = PackedClassTokens if cfg.MODEL.FAST else ClassTokens
     tokens = tokens_type(names, template, encoder.context_length, prompt.num_context)
@@ -125,6 +128,17 @@ def build_alignment(cfg: CfgNode, shapes: dict[str, ShapeSpec], num_classes: int
         return SingleScaleAlignment(level)
     alignment_type = LazyMultiScaleAlignment if cfg.MODEL.FAST else MultiScaleAlignment
     return alignment_type(level, dense.channels, num_classes, cfg.MODEL.ALIGNMENT.INIT)
+
+
+def read_decoder_init(cfg: CfgNode) -> str:
+    """Read how FPN and Semantic FPN head start.
+
+    Raises:
+        ValueError: for another value than "detectron2" and "denseclip".
+    """
+    if cfg.MODEL.DECODER_INIT not in ("detectron2", "denseclip"):
+        raise ValueError(f"MODEL.DECODER_INIT is {cfg.MODEL.DECODER_INIT!r}; wanted is 'detectron2' or 'denseclip'")
+    return cfg.MODEL.DECODER_INIT
 
 
 def build_pixel_loss(cfg: CfgNode) -> Callable[[Tensor, Tensor, int], Tensor]:
@@ -167,4 +181,5 @@ def build_inference(cfg: CfgNode) -> dict[str, Any]:
         "pixel_std": cfg.MODEL.PIXEL_STD,
         "window": (keys.SIZE, keys.STRIDE, keys.BATCH_SIZE) if keys.ENABLED else None,
         "logits_type": ChunkedLogits if cfg.MODEL.FAST else LazyLogits,
+        "pad_to_stride": cfg.TEST.PAD_TO_STRIDE,
     }

@@ -88,7 +88,7 @@ class ICPC(Segmentor, nn.Module):
         return self.losses(encoded, self.preprocess_labels(batched_inputs))
 
     def encode(self, images: Tensor) -> Encoded:
-        """Encode normalized images (B, 3, H, W), sides multiples of 32, and compare them with the class names."""
+        """Encode normalized images (B, 3, H, W), of 32 pixels a side or more, and compare them with the class names."""
         features = self.backbone(images)
         global_embed, dense_embed = features["global_embed"], features["dense_embed"]
         text = self.text_encoder(self.class_tokens, self.prompt(global_embed))  # Eq. 2, 3
@@ -111,7 +111,7 @@ class ICPC(Segmentor, nn.Module):
         return min(1.0, get_event_storage().iter / self.max_iter) if has_event_storage() else 0.0
 
     def predict(self, images: Tensor) -> Tensor:
-        """Map normalized images (B, 3, H, W), sides multiples of 32, to logits (B, K, H / stride, W / stride)."""
+        """Map normalized images (B, 3, H, W) to logits (B, K, H / stride, W / stride), rounded."""
         features, scores = self.encode(images)
         if self.predict_from == "decoder":
             return self.decode((features, scores))

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from detectron2.layers import Conv2d, ShapeSpec
 from detectron2.modeling import Backbone
-from detectron2.modeling.backbone import FPN
 from torch import Tensor, nn
+
+from icpc_d2.modeling.fpn import AnySizeFPN
+from icpc_d2.modeling.resizing import resize_to
 
 
 class JoinedMaps(Backbone):
@@ -24,10 +26,11 @@ class JoinedMaps(Backbone):
     def forward(self, inputs: tuple[Mapping[str, Tensor], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Join features and scores by level, (B, channels, h, w) and (B, K, h, w)."""
         features, scores = inputs
-        return {
-            level: torch.cat([features[level], scores[level]], dim=1) if level in self.score_levels else features[level]
-            for level in self._shapes
-        }
+        joined = {level: features[level] for level in self._shapes}
+        for level in self.score_levels:
+            score_map = resize_to(scores[level], features[level].shape[2:])
+            joined[level] = torch.cat([features[level], score_map], dim=1)
+        return joined
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Return channels and stride of each level."""
@@ -51,7 +54,7 @@ class Lateral(nn.Module):
         return self.conv(x)
 
 
-class AlignedFPN(FPN):
+class AlignedFPN(AnySizeFPN):
     """An FPN over features and score maps; call it with the pair (features, scores), both by level."""
 
     joined_maps: type[JoinedMaps] = JoinedMaps
@@ -66,16 +69,17 @@ class AlignedFPN(FPN):
         out_channels: int,
         norm: str = "",
         fuse_type: str = "sum",
+        init: str = "detectron2",
     ) -> None:
         """
         Args:
             shapes: of the backbone's maps, from fine to coarse.
             score_levels: levels that have a score map.
             num_classes: K, channels of a score map.
-            out_channels, norm, fuse_type: as Detectron2's `FPN`.
+            out_channels, norm, fuse_type, init: as :class:`icpc_d2.modeling.fpn.AnySizeFPN`.
         """
         joined = self.joined_maps(shapes, score_levels, num_classes)
-        super().__init__(joined, list(shapes), out_channels, norm=norm, fuse_type=fuse_type)
+        super().__init__(joined, list(shapes), out_channels, norm, fuse_type, init)
         stages = [name for name, _ in self.named_children() if name.startswith("fpn_lateral")]
         for stage, shape in zip(stages, shapes.values(), strict=True):
             setattr(self, stage, self.lateral(getattr(self, stage), shape.channels))

@@ -1,6 +1,7 @@
 """The way from images to predictions that all segmentors here share: whole or by sliding window, logits or labels."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from icpc_d2.modeling.labels import IGNORE_16_BIT
 from icpc_d2.modeling.predictions import LazyLogits
-from icpc_d2.modeling.windows import sliding_windows, whole_images
+from icpc_d2.modeling.windows import pad, sliding_windows, whole_images
 
 
 class Segmentor:
@@ -17,6 +18,7 @@ class Segmentor:
 
     window: tuple[int, int, int] | None = None
     logits_type: type[LazyLogits] = LazyLogits
+    pad_to_stride: bool = True
 
     def configure_inference(
         self,
@@ -24,6 +26,7 @@ class Segmentor:
         pixel_std: Sequence[float],
         window: tuple[int, int, int] | None = None,
         logits_type: type[LazyLogits] = LazyLogits,
+        pad_to_stride: bool = True,
     ) -> None:
         """Set how images are normalized and predicted.
 
@@ -32,10 +35,21 @@ class Segmentor:
             window: size and stride of the sliding window in pixels, and how many windows are predicted at once; None:
                 the whole image.
             logits_type: the form of a prediction.
+            pad_to_stride: predict images padded to multiples of the backbone's coarsest stride, and a batch padded to
+                one size; False: each as it is, those of one size together.
+
+        Raises:
+            ValueError: images are not to be padded, but a part does not say (`any_size`) that it can do without.
         """
+        for part in ("backbone", "sem_seg_head"):
+            if not pad_to_stride and not getattr(getattr(self, part), "any_size", False):
+                raise ValueError(
+                    f"TEST.PAD_TO_STRIDE is False, but the {part} {type(getattr(self, part)).__name__} takes no image "
+                    "whose sides are no multiples of its stride: set it to True."
+                )
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
-        self.window, self.logits_type = window, logits_type
+        self.window, self.logits_type, self.pad_to_stride = window, logits_type, pad_to_stride
 
     @property
     def device(self) -> torch.device:
@@ -65,6 +79,11 @@ class Segmentor:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "predict"}
 
+    @property
+    def divisor(self) -> int:
+        """Sides of images are multiples of this when they are predicted, and never less than the backbone's stride."""
+        return self.backbone.size_divisibility if self.pad_to_stride else 1
+
     def logits(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
         """Predict as Detectron2's `SemanticSegmentor` does: a list of {"sem_seg": (K, height, width)}.
 
@@ -85,16 +104,32 @@ class Segmentor:
         self, images: ImageList, batched_inputs: list[dict[str, Any]], predict: Callable[[Tensor], Tensor]
     ) -> list[LazyLogits]:
         """Predict a batch by `predict`, whole or by sliding window, each image for the size that it asks for."""
+        windows = {}
         if self.window is None:
-            windows = whole_images(predict, images.tensor, images.image_sizes)
+            for indices, batch in self.group(images):
+                sizes = [images.image_sizes[index] for index in indices]
+                windows |= zip(indices, whole_images(predict, batch, sizes), strict=True)
         else:
-            divisor = self.backbone.size_divisibility
-            windows = [sliding_windows(predict, image, *self.window, divisor) for image in images]
+            smallest = self.backbone.size_divisibility
+            for index, image in enumerate(images):
+                windows[index] = sliding_windows(predict, image, *self.window, self.divisor, smallest)
         predictions = []
-        for parts, inputs, size in zip(windows, batched_inputs, images.image_sizes, strict=True):
+        for index, (inputs, size) in enumerate(zip(batched_inputs, images.image_sizes, strict=True)):
             output_size = (inputs.get("height", size[0]), inputs.get("width", size[1]))
-            predictions.append(self.logits_type(parts, size, output_size))
+            predictions.append(self.logits_type(windows[index], size, output_size))
         return predictions
+
+    def group(self, images: ImageList) -> Iterator[tuple[list[int], Tensor]]:
+        """Yield what is predicted at once of whole images: their places in the batch, and they (B, 3, H, W)."""
+        if self.pad_to_stride:
+            yield list(range(len(images))), images.tensor
+            return
+        places = defaultdict(list)
+        for index, size in enumerate(images.image_sizes):
+            places[tuple(size)].append(index)
+        for indices in places.values():
+            batch = torch.stack([images[index] for index in indices])
+            yield indices, pad(batch, 1, self.backbone.size_divisibility)
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
         """Normalize, pad and batch the images."""

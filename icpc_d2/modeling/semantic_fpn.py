@@ -5,10 +5,10 @@ from typing import Any
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, Backbone, SemanticSegmentor
-from detectron2.modeling.backbone import FPN
 from torch import Tensor, nn
 
-from icpc_d2.modeling.build import build_inference
+from icpc_d2.modeling.build import build_inference, read_decoder_init
+from icpc_d2.modeling.fpn import AnySizeFPN
 from icpc_d2.modeling.segmentor import Segmentor
 
 
@@ -37,17 +37,18 @@ class SemanticFPN(Segmentor, SemanticSegmentor):
         return super().forward(batched_inputs) if self.training else self.logits(batched_inputs)
 
     def predict(self, images: Tensor) -> Tensor:
-        """Map normalized images (B, 3, H, W), sides multiples of 32, to logits (B, K, H / 4, W / 4)."""
+        """Map normalized images (B, 3, H, W) to logits (B, K, H / 4, W / 4), rounded."""
         return self.sem_seg_head.layers(self.backbone(images))
 
 
 @BACKBONE_REGISTRY.register()
-def build_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+def build_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> AnySizeFPN:
     """Build an FPN on the backbone named by ``MODEL.FPN.BOTTOM_UP``: the CLIP + Semantic FPN baseline of Table 1."""
-    return FPN(
+    return AnySizeFPN(
         bottom_up=BACKBONE_REGISTRY.get(cfg.MODEL.FPN.BOTTOM_UP)(cfg, input_shape),
         in_features=cfg.MODEL.FPN.IN_FEATURES,
         out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
         norm=cfg.MODEL.FPN.NORM,
         fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+        init=read_decoder_init(cfg),
     )

@@ -111,8 +111,53 @@ def test_poly_after_a_linear_warm_up() -> None:
         start = 1e-6 * 1e-4
         expected = start + (poly - start) * iteration / warm_up if iteration < warm_up else poly
         assert head == pytest.approx(expected, rel=1e-6), iteration
-        assert backbone == pytest.approx(0.1 * head)
-    assert found[-1][0] == pytest.approx(end)
+        poly = (1e-5 - end) * (1 - max(iteration, warm_up) / total) ** 0.9 + end
+        expected = 0.1 * start + (poly - 0.1 * start) * iteration / warm_up if iteration < warm_up else poly
+        assert backbone == pytest.approx(expected, rel=1e-6), iteration
+    assert found[-1] == pytest.approx([end, end])
+
+
+# By mmcv's formulas for DenseCLIP's config. Its warm-up multiplies the decay: up to 1.7 % more in between.
+RATES = {
+    0: (1.0e-10, 1.0e-11),
+    1_499: (9.826336e-5, 9.841518e-6),
+    1_500: (9.832780e-5, 9.847982e-6),
+    40_000: (5.405279e-5, 5.822981e-6),
+    79_999: (1.003827e-6, 1.000348e-6),
+}
+
+
+@pytest.mark.parametrize("config", ["icpc_R50", "denseclip_R101", "icpc_ViTB", "semantic_fpn_R50"])
+def test_rates_of_the_papers_rows(config: str) -> None:
+    cfg = make_cfg(f"ade20k/{config}.yaml")
+    model = nn.ModuleDict({"head": nn.Linear(1, 1), "backbone": nn.Linear(1, 1)})
+    optimizer = build_optimizer(cfg, model)
+    scheduler = build_lr_scheduler(cfg, optimizer)
+    found = {}
+    for scheduler.last_epoch in RATES:
+        found[scheduler.last_epoch] = tuple(sorted(scheduler.get_lr(), reverse=True))
+    for iteration, wanted in RATES.items():
+        assert found[iteration] == pytest.approx(wanted, rel=2e-5), iteration
+
+
+@pytest.mark.parametrize("multiplier", [0.0, 1e-3])
+def test_a_rate_below_the_end_of_the_decay_never_rises(multiplier: float) -> None:
+    """A rate of 0 stays 0; in DenseCLIP the text encoder's rose to 1e-6."""
+    found = rates(
+        make_cfg("", "SOLVER.MAX_ITER", 20, "SOLVER.WARMUP_ITERS", 5, "SOLVER.BACKBONE_MULTIPLIER", multiplier)
+    )
+    assert max(backbone for _, backbone in found) == pytest.approx(1e-4 * multiplier)
+    assert found[-1] == pytest.approx([1e-6, 1e-4 * multiplier])
+
+
+def test_the_state_of_the_schedule_is_detectron2s() -> None:
+    """So that trainings of an earlier release go on."""
+    cfg = make_cfg("", "SOLVER.MAX_ITER", 100)
+    optimizer = build_optimizer(cfg, nn.ModuleDict({"head": nn.Linear(1, 1), "backbone": nn.Linear(1, 1)}))
+    scheduler = build_lr_scheduler(cfg, optimizer)
+    assert scheduler.state_dict().keys() == {"base_lrs", "last_epoch"}
+    scheduler.load_state_dict({"base_lrs": scheduler.base_lrs, "last_epoch": 50})
+    assert sorted(scheduler.get_lr(), reverse=True) == rates(cfg)[50]
 
 
 def test_a_run_shorter_than_its_warm_up() -> None:

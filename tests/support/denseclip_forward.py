@@ -1,5 +1,7 @@
 """DenseCLIP's forward, written from its description on its own names of weights; nothing here is the project's."""
 
+from functools import cache
+
 import torch
 from open_clip import SimpleTokenizer
 from torch import Tensor
@@ -75,7 +77,7 @@ NORMS = ("fpn1.0", "fpn2.0", "fpn3", "fpn4.0")
 
 def _encode_text(w: Weights, sizes: Sizes, name: str) -> Tensor:
     """A class name -> (C,); the prompt is padded with zeros to 13 tokens, as DenseCLIP does."""
-    tokenizer = SimpleTokenizer()
+    tokenizer = _tokenizer()
     ids = [tokenizer.sot_token_id, *tokenizer.encode(name), tokenizer.eot_token_id]
     end = CONTEXT + len(ids) - 1
     ids += [0] * (POSITIONS - CONTEXT - len(ids))
@@ -86,6 +88,9 @@ def _encode_text(w: Weights, sizes: Sizes, name: str) -> Tensor:
     for index in range(layers):
         x = _transformer_block(w, f"text_encoder.transformer.resblocks.{index}", x, heads, mask)
     return _layer_norm(w, "text_encoder.ln_final", x)[end] @ w["text_encoder.text_projection"]
+
+
+_tokenizer = cache(SimpleTokenizer)
 
 
 def _decode_context(w: Weights, sizes: Sizes, text: Tensor, memory: Tensor) -> Tensor:
@@ -113,7 +118,7 @@ def _segment(w: Weights, maps: list[Tensor]) -> Tensor:
     laterals = [_conv(w, f"neck.lateral_convs.{i}.conv", x) for i, x in enumerate(maps)]
     for i in (3, 2, 1):
         laterals[i - 1] = laterals[i - 1] + F.interpolate(laterals[i], size=laterals[i - 1].shape[2:], mode="nearest")
-    total = 0
+    total = None
     for level, lateral in enumerate(laterals):
         x = _conv(w, f"neck.fpn_convs.{level}.conv", lateral, padding=1)
         for step in range(max(1, level)):
@@ -121,7 +126,8 @@ def _segment(w: Weights, maps: list[Tensor]) -> Tensor:
             x = _conv_norm(w, x, f"{name}.conv", f"{name}.bn", padding=1).relu()
             if level:
                 x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        total = total + x
+        resized = x if total is None else F.interpolate(x, total.shape[2:], mode="bilinear", align_corners=False)
+        total = resized if total is None else total + resized
     return _conv(w, "decode_head.conv_seg", total)
 
 

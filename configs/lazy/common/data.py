@@ -12,6 +12,7 @@ from detectron2.projects.point_rend import ColorAugSSDTransform
 from icpc_d2.data import SemSegDatasetMapper
 from icpc_d2.data.augmentation import PadTransform, RandomCrop, RandomScale
 from icpc_d2.data.dataset_mapper import build_training_mapper
+from icpc_d2.data.resizing import ResizeShortestEdge
 from icpc_d2.evaluation import SemSegEvaluator
 
 dataloader = dict(
@@ -20,7 +21,7 @@ dataloader = dict(
         mapper=L(build_training_mapper)(
             datasets="${..dataset.names}",
             augmentations=[
-                L(RandomScale)(scale_range=[0.5, 2.0], short_side=512, max_long_side=2048),
+                L(RandomScale)(scale_range=[0.5, 2.0], short_side=512, max_long_side=2048, method="opencv"),
                 L(RandomCrop)(
                     crop_size=[512, 512], max_class_area=0.75, ignore_label="${model.sem_seg_head.ignore_value}"
                 ),
@@ -42,7 +43,7 @@ dataloader = dict(
         dataset=L(get_detection_dataset_dicts)(names="ade20k_sem_seg_val", filter_empty=False),
         mapper=L(SemSegDatasetMapper)(
             is_train=False,
-            augmentations=[L(T.ResizeShortestEdge)(short_edge_length=512, max_size=2048)],
+            augmentations=[L(ResizeShortestEdge)(short_side=512, max_long_side=2048, method="opencv")],
             image_format="RGB",
         ),
         num_workers=4,

@@ -27,9 +27,11 @@ model = L(ICPC)(
         architecture="RN50-quickgelu",
         out_features=[*LEVELS, "global_embed", "dense_embed"],
         image_size=512,
-        norm="BN",
+        norm="SyncBN",
     ),
-    prompt=L(ICPCPrompt)(num_context=8, embed_channels=1024, width=512, projector_reduction=16),
+    prompt=L(ICPCPrompt)(
+        num_context=8, embed_channels=1024, width=512, projector_reduction=16, context_init="denseclip"
+    ),
     class_tokens=L(PackedClassTokens)(
         names=L(read_synonyms)(datasets="${dataloader.train.dataset.names}"),
         template="{}",
@@ -60,6 +62,7 @@ model = L(ICPC)(
         out_channels=256,
         norm="",
         fuse_type="sum",
+        init="denseclip",
     ),
     sem_seg_head=L(SemanticFPNHead)(
         input_shape=dict(
@@ -76,6 +79,7 @@ model = L(ICPC)(
         ignore_value=L(read_ignore_value)(datasets="${dataloader.train.dataset.names}"),
         dropout=0.1,
         pixel_loss=strip_pixel_cross_entropy,
+        init="denseclip",
     ),
     alignment_loss=L(AlignmentLoss)(
         levels=["res5"],
@@ -98,4 +102,5 @@ model = L(ICPC)(
     pixel_std=[68.5005327, 66.6321579, 70.3231630],
     window=[512, 341, 4],
     logits_type=ChunkedLogits,
+    pad_to_stride=False,
 )

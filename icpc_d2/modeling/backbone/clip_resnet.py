@@ -56,10 +56,10 @@ class ClipResNet(ImageEncoder):
         self.choose_outputs(out_features, channels, config["embed_dim"], embed_stride=32)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Normalized images (B, 3, H, W), sides multiples of 32 -> the outputs by name.
+        """Normalized images (B, 3, H, W), of 32 pixels a side or more -> the outputs by name.
 
         ``res2``..``res5`` are (B, channels, H / stride, W / stride), ``global_embed`` (B, C),
-        ``dense_embed`` (B, C, H / 32, W / 32).
+        ``dense_embed`` (B, C, H / 32, W / 32), all rounded.
         """
         outputs = {}
         x = self.visual.stem(images)

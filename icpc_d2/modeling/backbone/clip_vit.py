@@ -70,10 +70,10 @@ class ClipViT(ImageEncoder):
         self.choose_outputs(out_features, [vision["width"]] * 4, config["embed_dim"], PATCH_STRIDES[self.patch_size])
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Normalized images (B, 3, H, W), sides multiples of 32 -> the outputs by name.
+        """Normalized images (B, 3, H, W), of 32 pixels a side or more -> the outputs by name.
 
         ``res2``..``res5`` are (B, width, H / stride, W / stride), ``global_embed`` (B, C),
-        ``dense_embed`` (B, C, H / 16, W / 16), or of stride 32.
+        ``dense_embed`` (B, C, H / 16, W / 16), or of stride 32; all rounded down, a patch that is not whole left out.
         """
         stride = PATCH_STRIDES[self.patch_size]
         at_16, dense = ([side // step for side in images.shape[-2:]] for step in (16, stride))

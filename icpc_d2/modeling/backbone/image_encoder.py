@@ -11,6 +11,8 @@ LEVELS = ("res2", "res3", "res4", "res5")
 class ImageEncoder(Backbone):
     """Reports the outputs that a subclass has chosen by :meth:`choose_outputs`."""
 
+    any_size = True  # from 32 pixels on; maps of sides that are no multiples of 32 are rounded
+
     def choose_outputs(
         self, out_features: Sequence[str], channels: Sequence[int], embed_channels: int, embed_stride: int
     ) -> None:
@@ -40,7 +42,7 @@ class ImageEncoder(Backbone):
 
     @property
     def size_divisibility(self) -> int:
-        """Images are padded to multiples of this."""
+        """Images of a training are padded to multiples of this."""
         return 32
 
 

@@ -32,7 +32,7 @@ class PooledResNet(ImageEncoder):
         self.choose_outputs(out_features, channels, embed_channels, embed_stride=32)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Normalized images (B, 3, H, W), sides multiples of 32 -> the outputs by name, as `ClipResNet`."""
+        """Normalized images (B, 3, H, W) -> the outputs by name, as `ClipResNet`, but for sizes that are rounded up."""
         outputs = self.bottom_up(images)
         outputs["global_embed"], outputs["dense_embed"] = self.attnpool(outputs["res5"])
         return {name: outputs[name] for name in self._shapes}

@@ -16,6 +16,7 @@ from icpc_d2.modeling.fast.cache import WeightCache
 from icpc_d2.modeling.fast.folding import Chain, Kernel, UpStep, count_macs_of_forms, expand, fold
 from icpc_d2.modeling.fast.lazy_alignment import ScoreMaps
 from icpc_d2.modeling.neck import AlignedFPN, JoinedMaps, Lateral
+from icpc_d2.modeling.resizing import resize_to
 
 
 class LateralInput(NamedTuple):
@@ -51,7 +52,7 @@ class FoldedLateral(Lateral):
         form = self._cheapest_form(x)
         if form == "plain":
             if x.level in scores:
-                out = out + F.conv2d(scores[x.level], weight[:, self.channels :])
+                out = out + F.conv2d(resize_to(scores[x.level], out.shape[2:]), weight[:, self.channels :])
         else:
             if form == "whole":
                 chains = expand(x.level, scores.terms, scores.computed)
@@ -78,6 +79,10 @@ class FoldedLateral(Lateral):
         """Choose what takes the fewest multiply-adds: no folding ("plain"), chains "whole", or their "last" steps."""
         sources, terms = x.scores.computed, x.scores.terms
         if x.level in sources or x.level not in terms:
+            return "plain"
+        chains = expand(x.level, terms, sources)
+        ends = {tuple(side * 2 ** len(chain.steps) for side in sources[chain.source].shape[2:]) for chain in chains}
+        if len(ends) > 1:  # maps are interpolated on their way to the sum, which no kernel does
             return "plain"
         sizes = (x.feature[:, 0].numel(), self.conv.in_channels - self.channels, self.conv.out_channels)
         # Kernels are kept between calls without gradients that are not compiled.

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from icpc_d2.modeling.resizing import resize_to
+
 # The (level, up-sampling) pairs whose sum the map of a level is.
 Terms = Mapping[str, Sequence[tuple[str, Sequence[nn.ConvTranspose2d]]]]
 
@@ -44,15 +46,18 @@ class Kernel(NamedTuple):
     bias: Tensor  # (O, k, k)
 
     def add_to(self, out: Tensor, x: Tensor) -> Tensor:
-        """Return ``out`` (B, O, h * k, w * k) plus the convolution of (B, K, h, w), as a new tensor.
+        """Return ``out`` (B, O, H, W) plus the convolution of (B, K, h, w), as a new tensor.
 
         As stride equals kernel, it is a matrix product, and an addition that puts each result in its place. With
-        channels last, k x k results of a position lie side by side, which is several times faster on a CPU.
+        channels last, k x k results of a position lie side by side, which is several times faster on a CPU. Results of
+        another size than H x W are interpolated to it, which is linear too.
         """
         factor = self.weight.shape[-1]
         weight = self.weight.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]
         blocks = F.conv2d(x.contiguous(memory_format=torch.channels_last), weight, self.bias.flatten())
         blocks = blocks.unflatten(1, (-1, factor, factor)).permute(0, 1, 4, 2, 5, 3)  # (B, O, h, k, w, k)
+        if (x.shape[2] * factor, x.shape[3] * factor) != tuple(out.shape[2:]):
+            return out + resize_to(blocks.flatten(4, 5).flatten(2, 3), out.shape[2:])
         total = out.unflatten(3, (-1, factor)).unflatten(2, (-1, factor)) + blocks
         return total.flatten(4, 5).flatten(2, 3)
 

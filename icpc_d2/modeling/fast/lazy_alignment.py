@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor
 
 from icpc_d2.modeling.alignment import MultiScaleAlignment, Up
+from icpc_d2.modeling.resizing import resize_to
 
 
 class ScoreMaps(Mapping[str, Tensor]):
@@ -24,7 +25,8 @@ class ScoreMaps(Mapping[str, Tensor]):
 
     def __getitem__(self, level: str) -> Tensor:
         if level not in self.computed:
-            self.computed[level] = sum(up(self[source]) for source, up in self.terms[level])
+            maps = [up(self[source]) for source, up in self.terms[level]]
+            self.computed[level] = sum(resize_to(x, maps[-1].shape[2:]) for x in maps)
         return self.computed[level]
 
     def __iter__(self) -> Iterator[str]:

@@ -25,9 +25,25 @@ class Projector(nn.Sequential):
         super().__init__(nn.Linear(embed_channels, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
 
-def _context_vectors(num_context: int, width: int) -> nn.Parameter:
-    # CoOp's initialization; 0.02 is also the spread of CLIP's own token embeddings.
-    return nn.Parameter(torch.empty(num_context, width).normal_(std=0.02))
+class LearnedPrompt(nn.Module):
+    """Has the vectors V_1..V_N, which start as CoOp's ("coop") or DenseCLIP's ("denseclip"), and perhaps f_P."""
+
+    learns_projector = False
+    num_instance = 0  # tokens beside the vectors
+
+    def __init__(
+        self, num_context: int, embed_channels: int, width: int, projector_reduction: int, context_init: str = "coop"
+    ) -> None:
+        super().__init__()
+        if context_init not in ("coop", "denseclip"):
+            raise ValueError(f"MODEL.PROMPT.CONTEXT_INIT is {context_init!r}; wanted is 'coop' or 'denseclip'")
+        self.num_context = num_context + self.num_instance
+        # 0.02 is also the spread of CLIP's own token embeddings.
+        self.vectors = nn.Parameter(torch.empty(num_context, width).normal_(std=0.02))
+        if context_init == "denseclip":
+            nn.init.trunc_normal_(self.vectors)  # a standard deviation of 1, cut off at 2
+        if self.learns_projector:
+            self.projector = Projector(embed_channels, width, projector_reduction)
 
 
 class TemplatePrompt(nn.Module):
@@ -42,13 +58,8 @@ class TemplatePrompt(nn.Module):
         return Context()
 
 
-class CoOpPrompt(nn.Module):
+class CoOpPrompt(LearnedPrompt):
     """``[V_1 .. V_N, CLS_k]``, DenseCLIP's."""
-
-    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
-        super().__init__()
-        self.num_context = num_context
-        self.vectors = _context_vectors(num_context, width)
 
     def forward(self, global_embed: Tensor) -> Context:
         """Return the N shared vectors, whatever (B, C) is."""
@@ -68,28 +79,21 @@ class InstancePrompt(nn.Module):
         return Context(per_image=self.projector(global_embed)[:, None])
 
 
-class CoCoOpPrompt(nn.Module):
+class CoCoOpPrompt(LearnedPrompt):
     """``[V_1 + I .. V_N + I, CLS_k]``, CoCoOp's."""
 
-    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
-        super().__init__()
-        self.num_context = num_context
-        self.vectors = _context_vectors(num_context, width)
-        self.projector = Projector(embed_channels, width, projector_reduction)
+    learns_projector = True
 
     def forward(self, global_embed: Tensor) -> Context:
         """Shift the vectors by what (B, C) is projected to: N tokens per image."""
         return Context(per_image=self.vectors + self.projector(global_embed)[:, None])
 
 
-class ICPCPrompt(nn.Module):
+class ICPCPrompt(LearnedPrompt):
     """``[V_1 .. V_N, I, CLS_k]`` (Eq. 2)."""
 
-    def __init__(self, num_context: int, embed_channels: int, width: int, projector_reduction: int) -> None:
-        super().__init__()
-        self.num_context = num_context + 1
-        self.vectors = _context_vectors(num_context, width)
-        self.projector = Projector(embed_channels, width, projector_reduction)
+    learns_projector = True
+    num_instance = 1
 
     def forward(self, global_embed: Tensor) -> Context:
         """Return the N shared vectors, and (B, C) projected to one token per image."""
@@ -97,8 +101,8 @@ class ICPCPrompt(nn.Module):
 
 
 # By the names of MODEL.PROMPT.NAME; add your own. A prompt is built as ``cls(num_context, embed_channels, width,
-# projector_reduction)``, has an attribute `num_context` (the tokens that it inserts) and maps global image embeddings
-# (B, C) to a `Context`.
+# projector_reduction)``, a `LearnedPrompt` with ``context_init=`` besides, has an attribute `num_context` (the tokens
+# that it inserts) and maps global image embeddings (B, C) to a `Context`.
 PROMPTS: dict[str, type[nn.Module]] = {
     "template": TemplatePrompt,
     "coop": CoOpPrompt,

@@ -44,16 +44,18 @@ def score_maps(model: ICPC, batched_inputs: list[dict[str, Any]], level: str) ->
 def embeddings(model: ICPC, batched_inputs: list[dict[str, Any]]) -> list[Embeddings]:
     """Embed images, each as a whole, and the class names in their prompts."""
     images = model.preprocess_image(batched_inputs)
-    features = model.backbone(images.tensor)
-    dense, global_embed = features["dense_embed"], features["global_embed"]
-    prompted = model.text_encoder(model.class_tokens, model.prompt(global_embed))
-    refined = model.context_decoder(prompted, global_embed, dense)
-    stride = images.tensor.shape[-1] // dense.shape[-1]
-    found = []
-    for index, (height, width) in enumerate(images.image_sizes):
-        inside = dense[index, :, : -(-height // stride), : -(-width // stride)]
-        found.append(Embeddings(inside, prompted.expand_as(refined)[index], refined[index]))
-    return found
+    stride = model.backbone.output_shape()["dense_embed"].stride
+    found = {}
+    for places, batch in model.group(images):
+        features = model.backbone(batch)
+        dense, global_embed = features["dense_embed"], features["global_embed"]
+        prompted = model.text_encoder(model.class_tokens, model.prompt(global_embed))
+        refined = model.context_decoder(prompted, global_embed, dense)
+        for index, place in enumerate(places):
+            height, width = images.image_sizes[place]
+            inside = dense[index, :, : -(-height // stride), : -(-width // stride)]
+            found[place] = Embeddings(inside, prompted.expand_as(refined)[index], refined[index])
+    return [found[place] for place in range(len(images))]
 
 
 @torch.no_grad()
