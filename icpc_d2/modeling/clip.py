@@ -149,7 +149,7 @@ def _drop_path(x: Tensor, probability: float, training: bool) -> Tensor:
 
 
 def fit_to_patches(images: Tensor, patch_size: int) -> Tensor:
-    """Resize images (B, 3, H, W), whose sides are multiples of 32, to the nearest multiples of the patches'."""
+    """Resize images (B, 3, H, W) to the nearest multiples of patches that do not fit into 32 pixels."""
     if 32 % patch_size == 0:
         return images
     size = [max(1, round(side / patch_size)) * patch_size for side in images.shape[-2:]]
