@@ -25,6 +25,9 @@ def add_icpc_config(cfg: CN) -> None:
     # Fergus, 2015), found from all training labels when training starts. Empty: all pixels count alike. What repeats
     # images of rare classes: DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler with DATALOADER.REPEAT_THRESHOLD.
     cfg.MODEL.CLASS_WEIGHTS = []
+    # Colours of the classes in images of predictions, "#4682b4" each. Empty: those of the metadata of DATASETS.TRAIN[0]
+    # (classes.txt). Filled in when training starts.
+    cfg.MODEL.CLASS_COLORS = []
     # Number of classes; 0: the number of class names. Nobody has to type it; a number that disagrees is an error.
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 0
     # Dropout2d before the classifier of Semantic FPN.
@@ -137,6 +140,9 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.MODEL.PREDICT_FROM = "decoder"
 
     # --- Data --------------------------------------------------------------------------------------------------------
+    # Behind what their names share, images and label maps of the user's folders may have suffixes:
+    # ["_leftImg8bit", "_gtFine_labelIds"]. Empty: none.
+    cfg.DATASETS.SUFFIXES = []
     # What resizes images and labels, in training and wherever a model is asked: "pillow", with antialiasing as in
     # Detectron2, or "opencv", bilinear without, labels by nearest neighbour, as mmsegmentation for DenseCLIP.
     cfg.INPUT.RESIZE = "pillow"
@@ -146,6 +152,9 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.INPUT.SCALE_RANGE = [0.5, 2.0]
     # A crop is drawn again while one class covers more than this share of its labelled pixels; 1: never.
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 0.75
+    # Lowest and highest value of images with more than 8 bits, which become 0 and 255. Empty: by the type of 16-bit
+    # files; 32-bit integers and floating-point numbers are then refused, since nothing says what white is.
+    cfg.INPUT.VALUE_RANGE = []
     # A training sample that cannot be used (unreadable, ids out of range, sizes that differ) stops the training
     # ("raise"), or another one is drawn instead, which is counted and logged ("skip").
     cfg.INPUT.ON_BAD_FILE = "raise"

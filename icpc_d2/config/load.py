@@ -1,5 +1,6 @@
 """From a config file and KEY VALUE pairs to a config: every key known, every value of its key's type."""
 
+from ast import literal_eval
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
@@ -121,9 +122,21 @@ def _set(cfg: CfgNode, known: Mapping[str, Any], key: str, value: Any, source: s
     except Exception:  # what yacs says of a value depends on what it tries to make of it
         fits = False
     if not fits:
+        hint = ""
+        if isinstance(default, list | tuple) and isinstance(_literal(value), str):
+            hint = ' A list needs a comma, and quotation marks around names: \'("name",)\' or \'["one", "two"]\'.'
         raise ConfigError(
             f"{source}: {key} is {repr(value)}, wanted a value of type {type(default).__name__}, as {repr(default)}."
+            f"{hint}"
         )
+
+
+def _literal(value: Any) -> Any:
+    """Return what yacs makes of a value on the command line: ``("a")`` is a text, ``("a",)`` a tuple."""
+    try:
+        return literal_eval(value) if isinstance(value, str) else value
+    except (ValueError, SyntaxError):
+        return value
 
 
 def _elements_fit(value: Any, default: Any) -> bool:

@@ -6,26 +6,42 @@ is needed.
 - ``name`` is what the prompts say: plain English, unique.
 - ``r g b`` is the display colour, 0..255. Label maps in colour are read by it.
 - ``other name`` is what the data set or Detectron2 calls the class, where that differs; reports use it.
-- ``id`` is what the data set's own label files call it; where it is not given, the training id.
+- ``id`` is the value of the class in the data set's own label files. Where none is given, classes are numbered 0, 1, 2,
+  ... by their lines, values of ``ignore`` lines left out.
 
-A line ``ignore | r g b`` is no class: it is the colour of ignored pixels in label maps in colour.
+A line ``ignore | r g b | | id`` is no class: it is a colour, a value, or both, of ignored pixels in label files. There
+may be several.
 
 A list of shared classes (the paper's Table 9) has one class a line, by the names that the prompts say: ``data set's
 name | model's name``, or one name where both say the same. Several of the model's classes may be one of the data set's.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from icpc_d2.data.foreign_lists import check_shape
+from icpc_d2.data.label_code import Color, LabelCode
+from icpc_d2.data.list_text import plain, read_lines
 
 CLASS_LISTS = Path(__file__).parent / "classes"
 SHARED_CLASSES = Path(__file__).parent / "shared_classes"
 IGNORE = "ignore"
 OTHER = -1  # place or id of a class that is not shared
-Color = tuple[int, int, int]
+MAX_ID = 65535  # of label files
+
+
+class Line(NamedTuple):
+    """A line of a class list."""
+
+    name: str  # as the prompts say it, or `IGNORE`
+    other: str  # as reports show it
+    color: Color | None  # (r, g, b), 0..255
+    id: int | None  # in the data set's own label files
 
 
 @dataclass(frozen=True)
@@ -36,21 +52,29 @@ class ClassList:
     names: list[str]  # as reports show them, unique
     colors: list[Color]  # (r, g, b) of each class, 0..255; empty when the file gives none
     ids: list[int]  # of each class in the data set's own label files
-    ignore_color: Color | None = None  # of ignored pixels in label maps in colour
+    ignored: Sequence[Line] = ()  # lines that name ignored pixels
+    has_ids: bool = False  # the file says what is called what in label files
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def color_table(self, ignore_label: int) -> dict[Color, int]:
-        """Return colour -> training id, for label maps in colour; empty without colours.
-
-        Raises:
-            ValueError: two classes have one colour.
-        """
-        colors = [*self.colors, self.ignore_color] if self.colors and self.ignore_color else self.colors
-        if twice := _repeated(colors):
-            raise ValueError(f"label maps in colour need one colour for each class, found more than once: {twice}.")
-        return dict(zip(colors, [*range(len(self)), ignore_label], strict=False))
+    def label_code(self, ignore_label: int) -> LabelCode:
+        """Return how label files are to be read, which become class ids and `ignore_label`."""
+        values = dict(zip(self.ids, range(len(self)), strict=True)) if self.has_ids else {}
+        values |= {line.id: ignore_label for line in self.ignored if line.id is not None}
+        owners: dict[Color, list[int]] = {}
+        for index, color in enumerate(self.colors):
+            owners.setdefault(color, []).append(index)
+        for line in self.ignored:
+            if line.color is not None and self.colors:
+                owners.setdefault(line.color, []).append(ignore_label)
+        return LabelCode(
+            len(self),
+            ignore_label,
+            values,
+            {color: ids[0] for color, ids in owners.items() if len(ids) == 1},
+            {color: ids for color, ids in owners.items() if len(ids) > 1},
+        )
 
 
 def ignore_label_of(num_classes: int) -> int:
@@ -65,35 +89,66 @@ def read_class_list(name: str | Path) -> ClassList:
         name: path of a text file, or as a string the name of one of ``icpc_d2/data/classes/*.txt`` without its ending.
 
     Raises:
-        ValueError: a line that cannot be read, a name given twice, colours or ids for some of the classes only.
+        ValueError: a line that cannot be read or looks like one of another kind of file, a name given twice, colours or
+            ids for some of the classes only.
         FileNotFoundError: no such file.
     """
     path = Path(name) if isinstance(name, Path) or name.endswith(".txt") else CLASS_LISTS / f"{name}.txt"
-    # "utf-8-sig": editors on Windows put an invisible mark in front, which would become part of the first name.
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    rows = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1) if line]
-    ignore_color = next((color for name, _, color, _ in rows if name == IGNORE), None)
-    rows = [row for row in rows if row[0] != IGNORE]
+    lines = read_lines(path)
+    check_shape(path, lines)
+    found = [(number, _parse(text, f"{path}, line {number}")) for number, text in lines]
+    rows = [line for _, line in found if line.name != IGNORE]
+    ignored = [line for _, line in found if line.name == IGNORE]
     if not rows:
         raise ValueError(f"{path}: found no class, wanted one a line.")
     columns = zip(*rows, strict=True)
     prompt_names, names, colors, ids = ([value for value in column if value is not None] for column in columns)
-    for what, values in (("class names", prompt_names), ("other names", names), ("ids", ids)):
-        _check_unique(path, what, values)
+    for what, values in (("class names", prompt_names), ("other names", names)):
+        _check_unique(path, what, values, key=lambda value: plain(value).casefold())
+    _check_unique(path, "ids", [*ids, *(line.id for line in ignored if line.id is not None)])
     for what, values in (("a colour", colors), ("an id", ids)):
         if len(values) not in (0, len(rows)):
             raise ValueError(f"{path}: {len(values)} of {len(rows)} classes have {what}; give all of them one or none.")
-    return ClassList(prompt_names, names, colors, ids or list(range(len(rows))), ignore_color)
+    _check_ignored(path, found, has_colors=bool(colors), has_ids=bool(ids))
+    left_out = {line.id for line in ignored}
+    numbers = (number for number in range(len(rows) + len(ignored)) if number not in left_out)
+    has_ids = bool(ids or left_out - {None})
+    return ClassList(prompt_names, names, colors, ids or [next(numbers) for _ in rows], ignored, has_ids)
 
 
-def _parse(line: str, where: str) -> tuple[str, str, Color | None, int | None]:
-    """Return the name, the other name (the same, if there is none), the colour and the id of a class."""
-    name, color, other, number, *rest = [field.strip() for field in line.split("|")] + [""] * 3
+def _parse(text: str, where: str) -> Line:
+    name, color, other, number, *rest = [field.strip() for field in text.split("|")] + [""] * 3
     values = color.split()
     good = name and not any(rest) and len(values) in (0, 3) and (not number or number.isdecimal())
-    if not good or not all(v.isdecimal() and int(v) < 256 for v in values):
-        raise ValueError(f"{where}: found {line!r}, wanted 'name', 'name | r g b' or 'name | r g b | other name | id'.")
-    return name, other or name, tuple(int(v) for v in values) or None, int(number) if number else None
+    if not good or not all(v.isdecimal() and int(v) < 256 for v in values) or int(number or 0) > MAX_ID:
+        raise ValueError(
+            f"{where}: found {text!r}, wanted 'name', 'name | r g b' or 'name | r g b | other name | id', colours of "
+            f"0..255, ids of 0..{MAX_ID}."
+        )
+    name = IGNORE if name.casefold() == IGNORE else name
+    return Line(name, other or name, tuple(int(v) for v in values) or None, int(number) if number else None)
+
+
+def _check_ignored(path: Path, found: Sequence[tuple[int, Line]], has_colors: bool, has_ids: bool) -> None:
+    """Refuse an ``ignore`` that may be meant as a class, or as one of the numbers that lines stand for."""
+    last = max(number for number, line in found if line.name != IGNORE)
+    for number, line in found:
+        if line.name != IGNORE:
+            continue
+        where = f"{path}, line {number}: '{IGNORE}'"
+        by_id = f"'{IGNORE} | | | {number - 1}' (the value of ignored pixels in label files)"
+        if line.color is None and line.id is None:
+            raise ValueError(
+                f"{where} is no class, and has neither colour nor id: wanted {by_id} or '{IGNORE} | r g b' (their "
+                "colour), or no such line where 255 is ignored. If it is a class, give it another name."
+            )
+        if line.id is None and not has_ids and number < last:
+            raise ValueError(
+                f"{where} stands among the classes, whose numbers are their lines: does it count? Wanted {by_id} if "
+                "label files have ids; if they have colours, move it to the end."
+            )
+        if line.id is None and not has_colors:
+            raise ValueError(f"{where} has a colour, but the classes have none: give them colours, or it an id.")
 
 
 @dataclass(frozen=True)
@@ -133,7 +188,7 @@ def read_shared_classes(name: str, dataset_classes: Sequence[str], model_classes
         known = ", ".join(sorted(file.stem for file in SHARED_CLASSES.glob("*.txt")))
         raise FileNotFoundError(f"no list of shared classes {path}; there are {known}, or give the path of a .txt")
     pairs = []  # (the data set's name, the model's)
-    for line in filter(str.strip, path.read_text(encoding="utf-8-sig").splitlines()):
+    for _, line in read_lines(path):
         parts = [part.strip() for part in line.split("|")]
         if len(parts) > 2 or not all(parts):
             raise ValueError(f"{path}: found {line!r}, wanted 'name' or 'name of the data set | name of the model'.")
@@ -153,10 +208,9 @@ def read_shared_classes(name: str, dataset_classes: Sequence[str], model_classes
     return SharedClasses(names, np.array(ids), np.flatnonzero(of_model != OTHER).tolist(), of_model)
 
 
-def _check_unique(path: Path, what: str, values: Iterable) -> None:
-    if repeated := _repeated(values):
-        raise ValueError(f"{path}: {what} must be unique, found more than once: {', '.join(map(str, repeated))}.")
-
-
-def _repeated(values: Iterable) -> list:
-    return sorted(value for value, count in Counter(values).items() if count > 1)
+def _check_unique(path: Path, what: str, values: Sequence, key: Callable[[Any], Any] = lambda value: value) -> None:
+    counts = Counter(key(value) for value in values)
+    if repeated := sorted({value for value in values if counts[key(value)] > 1}):
+        differing = len(set(values)) == len(values)
+        by = " (they differ by case, blanks or Unicode form alone, which CLIP does not see)" if differing else ""
+        raise ValueError(f"{path}: {what} must be unique, found more than once: {', '.join(map(str, repeated))}{by}.")

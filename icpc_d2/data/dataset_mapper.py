@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog
+from detectron2.data import MetadataCatalog, get_detection_dataset_dicts
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import Transform
 
 from icpc_d2.data.augmentation import PadTransform, RandomCrop, RandomScale
-from icpc_d2.data.reading import BadFileError, read_image, read_label
+from icpc_d2.data.class_matching import class_order, label_code_of
+from icpc_d2.data.label_code import LabelCode
+from icpc_d2.data.reading import BadFileError, check_ids, read_image, read_label
 from icpc_d2.data.resizing import ResizeShortestEdge
 
 logger = logging.getLogger(__name__)
@@ -30,7 +32,9 @@ class SemSegDatasetMapper:
         image_format: "RGB" or "BGR".
         ignore_label: the label value that is allowed besides the class ids.
         num_classes: label values from here on are errors; 0: not checked.
-        label_colors: (r, g, b) -> id, for label files that have colours instead of ids.
+        value_range: of images of more than 8 bits, see :func:`icpc_d2.data.read_image`.
+        label_codes: how the label files of each data set are read, by the "dataset_name" of the dataset dicts, which
+            may be left out where all are read alike; empty: their values are class ids.
     """
 
     @configurable
@@ -42,10 +46,12 @@ class SemSegDatasetMapper:
         image_format: str,
         ignore_label: int = 255,
         num_classes: int = 0,
-        label_colors: Mapping[tuple[int, int, int], int] | None = None,
+        label_codes: Mapping[str, LabelCode] | None = None,
+        value_range: Sequence[float] = (),
     ) -> None:
         self.is_train, self.augmentations = is_train, T.AugmentationList(augmentations)
-        self.image_format, self.label_colors = image_format, label_colors
+        self.image_format, self.value_range = image_format, tuple(value_range)
+        self.label_codes = dict(label_codes or {})
         self.ignore_label, self.num_classes = ignore_label, num_classes
         logger.info("Augmentations in %s: %s", "training" if is_train else "inference", list(augmentations))
 
@@ -53,8 +59,9 @@ class SemSegDatasetMapper:
     def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
         """Return the constructor's arguments by the config and by the metadata of its training sets."""
         args: dict[str, Any] = {"is_train": is_train, "image_format": cfg.INPUT.FORMAT}
+        args["value_range"] = cfg.INPUT.VALUE_RANGE
         if is_train:
-            args |= _label_arguments(cfg.DATASETS.TRAIN)
+            args |= _label_arguments(cfg.DATASETS.TRAIN, cfg.MODEL.CLASS_NAMES)
             return args | {"augmentations": training_augmentations(cfg, args["ignore_label"])}
         resize = ResizeShortestEdge(cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST, cfg.INPUT.RESIZE)
         # Multi-scale testing resizes from the image as it is.
@@ -63,7 +70,8 @@ class SemSegDatasetMapper:
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
         """
         Args:
-            dataset_dict: "file_name" and, for training, "sem_seg_file_name"; other keys are passed on.
+            dataset_dict: "file_name" and, for training, "sem_seg_file_name" and maybe "dataset_name"; other keys are
+                passed on.
 
         Returns:
             The same dict (a copy) with "image", (3, h, w) uint8; "height" and "width" of the image on disk; and for
@@ -72,7 +80,7 @@ class SemSegDatasetMapper:
         Raises:
             BadFileError: an unreadable file, a label map of another size than the image, an id out of range.
         """
-        image = read_image(dataset_dict["file_name"], self.image_format)
+        image = read_image(dataset_dict["file_name"], self.image_format, self.value_range)
         output = {**dataset_dict, "height": image.shape[0], "width": image.shape[1]}
         label = self.read_label(dataset_dict, image.shape[:2]) if self.is_train else None
         inputs = T.AugInput(image, sem_seg=label)
@@ -89,21 +97,37 @@ class SemSegDatasetMapper:
             BadFileError: as of calling the mapper.
         """
         file_name = dataset_dict["sem_seg_file_name"]
-        label = read_label(file_name, None, self.label_colors)
+        label = read_label(file_name, None, self._label_code(dataset_dict))
         if image_size is not None and label.shape != image_size:
             raise BadFileError(
                 f"{file_name}: found a label map of {label.shape[0]} x {label.shape[1]} (height x width), wanted "
                 f"{image_size[0]} x {image_size[1]} as {dataset_dict['file_name']}."
             )
-        wrong = label[((label < 0) | (label >= self.num_classes)) & (label != self.ignore_label)]
-        if self.num_classes and wrong.size:
-            raise BadFileError(
-                f"{file_name}: found the ids {np.unique(wrong)[:10].tolist()} in {wrong.size} pixels, wanted "
-                f"0..{self.num_classes - 1} or {self.ignore_label} (ignore). Was the data set prepared?"
-            )
+        check_ids(file_name, label, self.num_classes, self.ignore_label)
         # Small types are augmented faster; until here, ids that do not fit into them must be seen as they are.
         fits = self.num_classes and max(self.num_classes - 1, self.ignore_label) <= 255
         return label.astype(np.uint8 if fits else np.int32)
+
+    def _label_code(self, dataset_dict: Mapping[str, Any]) -> LabelCode | None:
+        codes, name = self.label_codes, dataset_dict.get("dataset_name")
+        if name in codes:
+            return codes[name]
+        first, *others = codes.values() or [None]
+        if any(code != first for code in others):
+            raise ValueError(
+                f"The data sets {', '.join(codes)} read their label files in different ways; wanted is the name of one "
+                f"of them as 'dataset_name' of each dataset dict, found {name!r} for {dataset_dict['file_name']}."
+            )
+        return first
+
+
+def named_dicts(dataset_names: Sequence[str]) -> list[dict[str, Any]]:
+    """List the dataset dicts of registered sets, each with the "dataset_name" that says how its label file is read."""
+    return [
+        {**sample, "dataset_name": name}
+        for name in dataset_names
+        for sample in get_detection_dataset_dicts(name, filter_empty=False)
+    ]
 
 
 def build_training_mapper(
@@ -134,17 +158,19 @@ def training_augmentations(cfg: CfgNode, ignore_label: int) -> list[T.Augmentati
     return augmentations
 
 
-def _label_arguments(dataset_names: Sequence[str]) -> dict[str, Any]:
-    """Return what all training sets say about their labels, as arguments of the mapper; ValueError: they differ."""
-    found, colors = {}, {}
+def _label_arguments(dataset_names: Sequence[str], class_names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what the training sets say about their labels, as arguments of the mapper; ValueError: they differ."""
+    found, codes = {}, {}
     for name in dataset_names:
         metadata = MetadataCatalog.get(name)
         found[name] = (metadata.get("ignore_label", 255), len(metadata.get("stuff_classes", [])))
-        colors |= metadata.get("label_colors", {})
     if len(set(found.values())) > 1:
         raise ValueError(
             f"DATASETS.TRAIN: sets that are trained together need one ignore label and one class list, found "
             f"(ignore label, classes) {found}."
         )
     ignore_label, num_classes = next(iter(found.values()), (255, 0))
-    return {"ignore_label": ignore_label, "num_classes": num_classes, "label_colors": colors}
+    for name in dataset_names:
+        order = class_order(name, class_names, dataset_names[0]) if num_classes else None
+        codes[name] = label_code_of(name, order)
+    return {"ignore_label": ignore_label, "num_classes": num_classes, "label_codes": codes}

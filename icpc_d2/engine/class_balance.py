@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import get_detection_dataset_dicts
 from torch import Tensor
 
 from icpc_d2.data.class_frequency import (
@@ -14,7 +13,7 @@ from icpc_d2.data.class_frequency import (
     median_frequency_weights,
     repeat_factors,
 )
-from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
+from icpc_d2.data.dataset_mapper import SemSegDatasetMapper, named_dicts
 from icpc_d2.modeling.class_names import MEDIAN_FREQUENCY, get_class_weights
 
 logger = logging.getLogger(__name__)
@@ -75,7 +74,7 @@ def build_repeat_factors(cfg: CfgNode, dataset_dicts: list[dict]) -> Tensor | No
 def _count(cfg: CfgNode, dataset_dicts: list[dict] | None = None) -> np.ndarray:
     """Count the pixels (N, K) of the classes in the training images."""
     if dataset_dicts is None:
-        dataset_dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
+        dataset_dicts = named_dicts(cfg.DATASETS.TRAIN)
     logger.info(f"Counting the classes of {len(dataset_dicts)} label maps.")
     mapper = SemSegDatasetMapper(cfg, True)
     skip = cfg.INPUT.ON_BAD_FILE == "skip"

@@ -16,7 +16,10 @@ from icpc_d2.engine.trainer import Trainer
 
 
 def main(args: Namespace) -> dict | None:
-    """Run one process of a training or an evaluation and return its results; exit with a sentence on a wrong config.
+    """Run one process of a training or an evaluation; exit with a sentence on a wrong config.
+
+    Return the results of the evaluation, or of the last one of the training: those of
+    :meth:`icpc_d2.engine.Trainer.test`, or None if there is no data set to evaluate.
 
     Args:
         args: parsed by ``detectron2.engine.default_argument_parser``.

@@ -19,14 +19,17 @@ from detectron2.utils.logger import setup_logger
 from icpc_d2.config.load import ConfigError, leaves, nearest
 from icpc_d2.config.resolve import resolve_device, resolve_norms, resolve_precision
 from icpc_d2.data.class_frequency import REPEAT_SAMPLER
+from icpc_d2.data.class_list import ignore_label_of
+from icpc_d2.data.class_matching import class_colors_of
 from icpc_d2.data.folders import register_folders
 from icpc_d2.data.resizing import METHODS
 from icpc_d2.engine.class_balance import resolve_class_weights
+from icpc_d2.engine.data_checks import check_labels
 from icpc_d2.engine.initial_weights import check_weights, fetch_weights, read_config_of
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import read_starts, write_start
-from icpc_d2.evaluation.evaluators import build_shared_classes
-from icpc_d2.modeling.class_names import resolve_class_names
+from icpc_d2.evaluation.evaluators import build_shared_classes, order_in
+from icpc_d2.modeling.class_names import format_colors, parse_colors, resolve_class_names
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +48,24 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "INPUT.RESIZE": (lambda name: name in METHODS, "opencv or pillow"),
     "INPUT.ON_BAD_FILE": (lambda name: name in ("raise", "skip"), "raise or skip"),
     "INPUT.RANDOM_FLIP": (lambda name: name in ("horizontal", "vertical", "none"), "horizontal, vertical or none"),
-    "INPUT.MIN_SIZE_TRAIN": (lambda sizes: len(sizes) > 0 and min(sizes) >= 1, "sizes of 1 or more"),
+    "INPUT.MIN_SIZE_TRAIN": (
+        lambda sizes: len(sizes) == 1 and sizes[0] >= 1,
+        "one size of 1 or more; INPUT.SCALE_RANGE is what the scale of a training image is drawn from",
+    ),
+    "INPUT.VALUE_RANGE": (
+        lambda ends: not ends or (len(ends) == 2 and _are_numbers(ends) and ends[0] < ends[1] < math.inf),
+        "the values of black and of white, as [0, 4095], or none",
+    ),
+    "DATASETS.SUFFIXES": (
+        lambda ends: not ends or (len(ends) == 2 and all(isinstance(end, str) for end in ends)),
+        "the suffixes of images and of label maps, as ['_leftImg8bit', '_gtFine_labelIds'], or none",
+    ),
     "INPUT.SCALE_RANGE": (lambda r: len(r) == 2 and 0 < r[0] <= r[1] < math.inf, "two factors above 0, in order"),
 }
+
+
+def _are_numbers(values: Any) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def setup(args: Namespace) -> CfgNode:
@@ -82,6 +100,8 @@ def setup(args: Namespace) -> CfgNode:
         logger.info(f"SEED: -1 -> {cfg.SEED} ({'as before' if starts else 'drawn'}).")
     check_datasets(cfg, is_train)
     resolve_classes(cfg)
+    if comm.is_main_process():
+        check_labels(cfg, is_train)
     resolve_class_weights(cfg, is_train)
     fetch_weights(cfg, args)
     cfg.freeze()
@@ -120,11 +140,13 @@ def check_datasets(cfg: CfgNode, is_train: bool) -> None:
     """
     if is_train and not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN is empty, wanted the name of a data set to train on.")
-    register_folders([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
+    register_folders([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST], cfg.DATASETS.SUFFIXES)
     known = DatasetCatalog.list()
     for key, name in [(f"DATASETS.{split}", name) for split in ("TRAIN", "TEST") for name in cfg.DATASETS[split]]:
         if name not in known:
-            raise ConfigError(f"{key}: there is no data set '{name}'.{nearest(name, known)}")
+            parts = [part for part in known if name.startswith(part) and name.removeprefix(part) in known]
+            hint = f" Is a comma missing between '{parts[0]}' and the next?" if parts else nearest(name, known)
+            raise ConfigError(f"{key}: there is no data set '{name}'.{hint}")
         if is_train or key == "DATASETS.TEST":
             try:
                 found = DatasetCatalog.get(name)
@@ -149,9 +171,20 @@ def resolve_classes(cfg: CfgNode) -> None:
     # A data set of other classes is evaluated by those that it shares with the model.
     same = [name for name in cfg.DATASETS.TEST if build_shared_classes(cfg, name) is None]
     for dataset in (*cfg.DATASETS.TRAIN, *same):
-        found = len(MetadataCatalog.get(dataset).get("stuff_classes", []))
-        if found != num_classes:
-            raise ValueError(
-                f"The data set '{dataset}' has {found} classes but the model has {num_classes}: check the spelling in "
-                "DATASETS.TRAIN and DATASETS.TEST, and give both data sets of the same classes."
+        if (order := order_in(cfg, dataset)) is not None:
+            places = ", ".join(f"{index} -> {place}" for index, place in enumerate(order) if index != place)
+            logger.warning(
+                f"The data set '{dataset}' has the model's classes in another order: they are mapped by name (id in "
+                f"the data set -> in the model): {places}."
             )
+        ignored = MetadataCatalog.get(dataset).get("ignore_label", cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE)
+        if ignored < num_classes:
+            raise ConfigError(
+                f"The data set '{dataset}' ignores the label {ignored}, which is also the id of its class "
+                f"{MetadataCatalog.get(dataset).stuff_classes[ignored]!r}: set `ignore_label` of its metadata to a "
+                f"number that no class has, such as {ignore_label_of(num_classes)}."
+            )
+    if cfg.DATASETS.TRAIN and not cfg.MODEL.CLASS_COLORS:
+        first = cfg.DATASETS.TRAIN[0]
+        cfg.MODEL.CLASS_COLORS = format_colors(class_colors_of(first, cfg.MODEL.CLASS_NAMES, first))
+    parse_colors(cfg.MODEL.CLASS_COLORS, num_classes)

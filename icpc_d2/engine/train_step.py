@@ -73,7 +73,10 @@ class TrainStep(SimpleTrainer):
         self.batches = [next(self._data_loader_iter) for _ in range(self.accumulate)]
         data_time = time.perf_counter() - start
         self.optimizer.zero_grad()
-        losses = self.backward()
+        try:
+            losses = self.backward()
+        except ValueError as error:
+            raise _explain_batch_norm(error, self.batches[0]) from error
         # Before the hooks, and an optimizer that clips, which want the gradient itself.
         self.grad_scaler.unscale_(self.optimizer)
         self.after_backward()
@@ -188,3 +191,15 @@ def buffers_kept(model: nn.Module) -> Iterator[None]:
 
 def _mean(losses: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
+
+
+def _explain_batch_norm(error: ValueError, batch: Sequence[dict[str, Any]]) -> ValueError:
+    """Say what to do where BatchNorm has a single value per channel; return other errors as they are."""
+    if "more than 1 value per channel" not in str(error):
+        return error
+    height, width = batch[0]["image"].shape[1:]
+    return ValueError(
+        f"BatchNorm needs more than one value per channel, and {len(batch)} image of {height} x {width} pixels has a "
+        "single one where the image encoder is coarsest: have more images in a forward pass (SOLVER.IMS_PER_BATCH, "
+        "divided by the processes and SOLVER.ACCUMULATE), or a larger INPUT.CROP.SIZE."
+    )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data import build_detection_test_loader
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from icpc_d2.checkpoint import ICPCCheckpointer, load_text_encoder
-from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
+from icpc_d2.data.dataset_mapper import SemSegDatasetMapper, named_dicts
 from icpc_d2.data.loader import NumberedSampler, TrainingSamples, build_sampler, build_train_loader
 from icpc_d2.engine.class_balance import build_repeat_factors
 from icpc_d2.engine.hooks.non_finite import StepSkippedError
@@ -80,6 +80,11 @@ class Trainer(DefaultTrainer):
         super().resume_or_load(resume)
         self._trainer.data_loader.skip(self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size())
 
+    def train(self) -> OrderedDict[str, dict] | None:
+        """Train, and return the results of the last evaluation as :meth:`test` does; None without one."""
+        super().train()
+        return getattr(self, "_last_eval_results", None)
+
     def run_step(self) -> None:
         """Run one iteration as Detectron2 does, but for gradients that must not be used."""
         try:
@@ -101,7 +106,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_train_loader(cls, cfg: CfgNode) -> Iterable[list[dict]]:
         """Build endless batches of ``SOLVER.IMS_PER_BATCH / processes / ACCUMULATE`` training samples of our mapper."""
-        dicts = get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=False)
+        dicts = named_dicts(cfg.DATASETS.TRAIN)
         seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         samples = TrainingSamples(dicts, SemSegDatasetMapper(cfg, True), seed, cfg.INPUT.ON_BAD_FILE)
         share = cfg.DATALOADER.get("RANDOM_SUBSET_RATIO", 1.0)

@@ -7,6 +7,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, DatasetEvaluators
 
 from icpc_d2.data.class_list import SharedClasses, read_shared_classes
+from icpc_d2.data.class_matching import class_order, inverse
 from icpc_d2.evaluation.image_writer import ImageWriter
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator, SharedClassesEvaluator
 from icpc_d2.evaluation.validation_loss import ValidationLoss
@@ -27,15 +28,18 @@ def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:
     # A folder for each data set where there are several.
     below = [dataset_name] if len(cfg.DATASETS.TEST) > 1 else []
     shared = build_shared_classes(cfg, dataset_name)
+    order = order_in(cfg, dataset_name) if shared is None else None
     if shared is None:
         folder = os.path.join(cfg.OUTPUT_DIR, "inference", *below) if cfg.TEST.SEM_SEG.SAVE_PREDICTIONS else None
         loss = ValidationLoss(get_class_weights(cfg)) if cfg.TEST.SEM_SEG.LOSS else None
-        evaluators = [SemSegEvaluator(dataset_name, folder, cfg.TEST.SEM_SEG.BOUNDARY_IOU, loss)]
+        evaluators = [SemSegEvaluator(dataset_name, folder, cfg.TEST.SEM_SEG.BOUNDARY_IOU, loss, order)]
     else:
         evaluators = _build_shared(cfg, dataset_name, shared)
     if cfg.TEST.SEM_SEG.NUM_PICTURES > 0:
         folder = os.path.join(cfg.OUTPUT_DIR, "pictures", *below)
-        evaluators.append(ImageWriter(dataset_name, folder, cfg.TEST.SEM_SEG.NUM_PICTURES, shared))
+        number, value_range = cfg.TEST.SEM_SEG.NUM_PICTURES, cfg.INPUT.VALUE_RANGE
+        to_dataset = shared.to_dataset if shared is not None else None if order is None else inverse(order)
+        evaluators.append(ImageWriter(dataset_name, folder, number, to_dataset, value_range))
     return DatasetEvaluators(evaluators)
 
 
@@ -52,6 +56,11 @@ def _build_shared(cfg: CfgNode, dataset_name: str, shared: SharedClasses) -> lis
         SharedClassesEvaluator(dataset_name, shared, name == "shared", "sem_seg" if index == 0 else f"sem_seg_{name}")
         for index, name in enumerate(candidates)
     ]
+
+
+def order_in(cfg: CfgNode, dataset_name: str) -> list[int] | None:
+    """Return which of the model's classes each class of a data set is; see :func:`class_order`."""
+    return class_order(dataset_name, cfg.MODEL.CLASS_NAMES, next(iter(cfg.DATASETS.TRAIN), ""))
 
 
 def build_shared_classes(cfg: CfgNode, dataset_name: str) -> SharedClasses | None:

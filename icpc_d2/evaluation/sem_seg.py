@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 from detectron2 import evaluation
-from detectron2.data import MetadataCatalog
 from numpy.typing import DTypeLike
 
 from icpc_d2.data.class_list import OTHER, SharedClasses
+from icpc_d2.data.class_matching import inverse, label_code_of
+from icpc_d2.data.label_code import advice_on_ids
 from icpc_d2.data.reading import read_label
 from icpc_d2.evaluation.label_maps import label_map
 from icpc_d2.evaluation.validation_loss import ValidationLoss
@@ -33,6 +34,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         predictions_dir: folder of Detectron2's JSON of all predictions; None: not written.
         boundary_iou: also compute Detectron2's boundary IoU (for fewer than 255 classes).
         loss: also gives "loss", in nats, where predictions have scores; None: without.
+        order: of the model's classes, which of them each of the data set's is; None: the same.
     """
 
     def __init__(
@@ -41,25 +43,30 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         predictions_dir: str | None = None,
         boundary_iou: bool = False,
         loss: ValidationLoss | None = None,
+        order: Sequence[int] | None = None,
     ) -> None:
         super().__init__(dataset_name, output_dir=predictions_dir, sem_seg_loading_fn=self.read_label)
         self._loss = loss
+        self._label_code = label_code_of(dataset_name, order)
+        if order is not None:  # everything is in the model's order
+            self._class_names = [self._class_names[k] for k in inverse(order)]
+            ids = self._contiguous_id_to_dataset_id
+            self._contiguous_id_to_dataset_id = ids and {order[k]: value for k, value in ids.items()}
         # Number of classes in the labels, and in the model's output.
         self._label_classes = self._model_classes = self._num_classes
         self._candidates: Sequence[int] | None = None  # that a prediction is chosen from; None: all
-        self._label_colors = MetadataCatalog.get(dataset_name).get("label_colors")
         self._compute_boundary_iou = self._compute_boundary_iou and boundary_iou
         # Detectron2 logs all figures as one line of Python; `results_table` formats them for people.
         self._logger = logging.getLogger(f"{__name__}.raw")
         self._logger.setLevel(logging.WARNING)
 
     def read_label(self, file_name: str, dtype: DTypeLike = np.int64) -> np.ndarray:
-        """Read a label map (H, W), 0..K-1 or the data set's ignore label.
+        """Read a label map (H, W), the model's classes 0..K-1 or the data set's ignore label.
 
         Raises:
             ValueError: other values, which it names together with the file.
         """
-        label = read_label(file_name, dtype, self._label_colors)
+        label = read_label(file_name, dtype, self._label_code)
         label[label == IGNORE_16_BIT] = self._ignore_label
         valid = (label >= 0) & (label < self._label_classes) | (label == self._ignore_label)
         if not valid.all():
@@ -67,6 +74,7 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
             raise ValueError(
                 f"{file_name}: found the labels {found}, wanted 0..{self._label_classes - 1} or the ignore label "
                 f"{self._ignore_label}. Was the data set '{self._dataset_name}' prepared?"
+                f"{advice_on_ids(label[~valid], self._label_classes)}"
             )
         return label
 

@@ -31,11 +31,12 @@ from icpc_d2.checkpoint.sources import locate
 from icpc_d2.config.load import load_config
 from icpc_d2.config.resolve import resolve_device, resolve_norms
 from icpc_d2.data.augmentation import resizes_at_scales
+from icpc_d2.data.class_matching import class_colors_of
 from icpc_d2.data.synonyms import split_classes, split_synonyms
 from icpc_d2.inference.image_reader import ImageLike, ModelInput, read_input
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.modeling import ICPC
-from icpc_d2.modeling.class_names import resolve_class_names
+from icpc_d2.modeling.class_names import parse_colors, resolve_class_names
 from icpc_d2.modeling.multi_scale import MultiScale
 from icpc_d2.modeling.open_vocabulary import predict_open
 from icpc_d2.modeling.text.class_tokens import ClassTokens
@@ -65,6 +66,7 @@ class Predictor:
         device: of the model.
         predict_from: "decoder" or "alignment", unless a call says otherwise.
         tta: whether each image is seen at several sizes.
+        value_range: of images of more than 8 bits, as in training (``INPUT.VALUE_RANGE``).
     """
 
     def __init__(
@@ -99,8 +101,16 @@ class Predictor:
             resizes = resizes_at_scales(cfg.TEST.AUG.SCALES, **sizes, method=cfg.INPUT.RESIZE)
             self._evaluated = MultiScale(self._model, resizes, cfg.TEST.AUG.FLIP)
             sizes["short_side"] = 0  # each size is resized from the image as it is
-        self._read = partial(read_input, image_format=cfg.INPUT.FORMAT, method=cfg.INPUT.RESIZE, **sizes)
-        self._palette = Palette(self.classes, training_colors(cfg.DATASETS.TRAIN, self.classes))
+        self.value_range = tuple(cfg.INPUT.VALUE_RANGE)
+        self._read = partial(
+            read_input,
+            image_format=cfg.INPUT.FORMAT,
+            method=cfg.INPUT.RESIZE,
+            value_range=self.value_range,
+            **sizes,
+        )
+        colors = parse_colors(cfg.MODEL.CLASS_COLORS, len(self.classes))
+        self._palette = Palette(self.classes, colors or training_colors(cfg.DATASETS.TRAIN, self.classes))
         self._vocabulary = lru_cache(VOCABULARIES)(self._read_vocabulary)
 
     def __call__(
@@ -234,5 +244,8 @@ def training_colors(datasets: Sequence[str], classes: Sequence[str]) -> list[Seq
     """Return the colours that the training set's metadata gives these classes; None if it is unknown or has none."""
     # Asking the catalog for an unknown name would register it.
     known = [name for name in datasets if name in MetadataCatalog.list()]
-    colors = MetadataCatalog.get(known[0]).get("stuff_colors") if known else None
-    return list(colors) if colors and len(colors) == len(classes) else None
+    try:
+        colors = class_colors_of(known[0], classes, datasets[0]) if known else []
+    except ValueError:  # other classes: a name has been registered anew since the training
+        return None
+    return colors or None

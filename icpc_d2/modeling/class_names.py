@@ -1,6 +1,7 @@
 """The classes of a model: their names, from the config or the metadata of the training data, and their weights."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -120,3 +121,22 @@ def get_class_weights(cfg: CfgNode) -> list[float]:
     if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
         raise ValueError(f"MODEL.CLASS_WEIGHTS is {weights}; wanted are numbers of 0 or more, at least one above 0")
     return [float(weight) for weight in weights]
+
+
+def parse_colors(texts: Sequence[str], count: int) -> list[tuple[int, int, int]]:
+    """Return the (r, g, b), 0..255, of ``MODEL.CLASS_COLORS``: "#rrggbb" of each of `count` classes, or none.
+
+    Raises:
+        ValueError: another number of them, or something else than colours.
+    """
+    if len(texts) not in (0, count) or not all(re.fullmatch("#[0-9a-fA-F]{6}", str(text)) for text in texts):
+        raise ValueError(
+            f"MODEL.CLASS_COLORS is {list(texts)}; wanted is a colour such as '#4682b4' for each of the {count} "
+            "classes, or none"
+        )
+    return [tuple(bytes.fromhex(text[1:])) for text in texts]
+
+
+def format_colors(colors: Sequence[Sequence[int]]) -> list[str]:
+    """Return "#rrggbb" of each (r, g, b), which :func:`parse_colors` reads."""
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors]

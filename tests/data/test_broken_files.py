@@ -4,13 +4,11 @@ import struct
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from detectron2.config import CfgNode
 from PIL import Image
 
 from icpc_d2.data import BadFileError, SemSegDatasetMapper
-from icpc_d2.data.reading import read_image
 
 
 def png(width: int, height: int, pixels: bytes = b"") -> bytes:
@@ -79,12 +77,6 @@ def test_postscript_is_refused(cfg: CfgNode, pair: dict[str, str], kind: str) ->
     Image.open(pair[kind]).convert("L").save(pair[kind], "EPS")
     with pytest.raises(BadFileError, match="found: PostScript, for which Pillow would start another program"):
         SemSegDatasetMapper(cfg, True)(pair)
-
-
-def test_a_floating_point_picture_with_nan_gives_no_nan(tmp_path: Path) -> None:
-    pixels = np.full((4, 5), np.nan, np.float32)
-    Image.fromarray(pixels).save(tmp_path / "nan.tif")
-    assert read_image(str(tmp_path / "nan.tif")).dtype == np.uint8
 
 
 def test_a_picture_of_one_pixel_is_trained_on(cfg: CfgNode, pair: dict[str, str]) -> None:

@@ -78,7 +78,9 @@ def test_ids_and_the_colour_that_is_ignored(tmp_path: Path) -> None:
     path.write_text("sky | 1 2 3 | | 7\nroad | 4 5 6 | street | 3\nignore | 0 0 0\n")
     classes = read_class_list(path)
     assert (classes.ids, classes.names) == ([7, 3], ["sky", "street"])
-    assert classes.color_table(255) == {(1, 2, 3): 0, (4, 5, 6): 1, (0, 0, 0): 255}
+    code = classes.label_code(255)
+    assert code.colors == {(1, 2, 3): 0, (4, 5, 6): 1, (0, 0, 0): 255}
+    assert code.values == {7: 0, 3: 1}
 
 
 def test_original_ids_are_those_of_the_data_sets() -> None:

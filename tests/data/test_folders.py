@@ -11,8 +11,9 @@ from PIL import Image
 
 from icpc_d2.config import add_icpc_config
 from icpc_d2.data import SemSegDatasetMapper
+from icpc_d2.data.class_matching import label_code_of
 from icpc_d2.data.folders import register_folder_dataset, register_folders
-from icpc_d2.data.reading import BadFileError
+from icpc_d2.data.reading import BadFileError, read_label
 from icpc_d2.evaluation import build_evaluator
 
 COLORS = {0: (10, 20, 30), 1: (200, 0, 0), 255: (255, 255, 255)}
@@ -84,10 +85,13 @@ def test_labels_in_colour_are_read_by_the_colours_of_the_classes(folder: Path) -
         SemSegDatasetMapper(cfg, True)(sample)
 
 
-def test_two_classes_of_one_colour_are_refused(folder: Path) -> None:
+def test_two_classes_of_one_colour_are_read_by_their_ids(folder: Path) -> None:
     (folder / "classes.txt").write_text("sky | 1 2 3\nroad | 1 2 3\n")
-    with pytest.raises(ValueError, match=r"one colour for each class, found more than once: \[\(1, 2, 3\)\]"):
-        register_folders([f"folder:{folder}/train"])
+    name = f"folder:{folder}/train"
+    register_folders([name])
+    assert MetadataCatalog.get(name).stuff_colors == [(1, 2, 3)] * 2
+    label = read_label(DatasetCatalog.get(name)[0]["sem_seg_file_name"], code=label_code_of(name))
+    np.testing.assert_array_equal(label, LABEL)
 
 
 @pytest.mark.parametrize("missing", ["classes.txt", "labels/val", "images/val"])

@@ -37,7 +37,7 @@ def datasets() -> Iterator[None]:
 @pytest.mark.usefixtures("datasets")
 @pytest.mark.parametrize(("dataset", "names"), [("pets", ["cat", "dog"]), ("plain", ["tree", "bush"])])
 def test_classes_come_from_the_training_set(cfg: CfgNode, dataset: str, names: list[str]) -> None:
-    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (dataset,), ("plain",)
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (dataset,)
     resolve_classes(cfg)
     assert list(cfg.MODEL.CLASS_NAMES) == names
     assert cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == 2

@@ -169,7 +169,7 @@ FAULTS = [
     (same_name_twice, "errors", "same name twice"),
     (repeated_class, "errors", "data set"),
     (lambda folder: rename(folder, "a very long name indeed " * 15 + "car"), "errors", "class name"),
-    (lambda folder: rename(folder, "Sky"), "errors", "class name"),
+    (lambda folder: rename(folder, "Sky") and folder / "classes.txt", "errors", "data set"),
     (class_never_seen, "warnings", "class never seen"),
     (nothing_labelled, "warnings", "nothing labelled"),
     (converted("L"), "warnings", "image grey"),

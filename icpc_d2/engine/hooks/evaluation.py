@@ -1,6 +1,7 @@
 """Evaluation and best checkpoint across ``--resume``, where Detectron2's hooks fall short."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from detectron2.engine import HookBase, hooks
 
 from icpc_d2.files import atomically
+
+logger = logging.getLogger(__name__)
 
 
 class BestCheckpointer(hooks.BestCheckpointer):
@@ -31,6 +34,9 @@ class BestCheckpointer(hooks.BestCheckpointer):
     def _best_checking(self) -> None:
         before = self.best_iter
         super()._best_checking()
+        if self.best_metric is None:
+            value, _ = self.trainer.storage.latest().get(self._val_metric, (None, 0))
+            logger.warning(f"{self._val_metric} is {value}: there is no best checkpoint yet. See SOLVER.BEST_METRIC.")
         # After the weights: a run that is killed in between evaluates again, and must not find that nothing is better.
         if self.best_iter != before:
             best = {"metric": self._val_metric, "value": float(self.best_metric), "iteration": self.best_iter}

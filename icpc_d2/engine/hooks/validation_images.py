@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -9,7 +10,9 @@ from detectron2.engine import HookBase
 from detectron2.evaluation import inference_context
 from torch import nn
 
+from icpc_d2.data.class_matching import inverse
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
+from icpc_d2.evaluation.evaluators import order_in
 from icpc_d2.evaluation.image_writer import draw_sample, spread
 from icpc_d2.modeling.open_vocabulary import predict_open
 
@@ -45,11 +48,12 @@ class ValidationImages(HookBase):
             self._draw()
 
     def _draw(self) -> None:
-        metadata = MetadataCatalog.get(self.dataset)
+        metadata, order = MetadataCatalog.get(self.dataset), order_in(self.cfg, self.dataset)
+        to_dataset = np.arange(len(metadata.stuff_classes)) if order is None else inverse(order)
         with inference_context(self.model), torch.no_grad():
             for index, sample in enumerate(self._samples):
                 inputs = self._mapper({"file_name": sample["file_name"]})
                 (output,) = predict_open(self.model, [inputs], "decoder")
-                prediction, alignment = (logits and logits.labels().cpu().numpy() for logits in output)
-                drawn = draw_sample(sample, prediction, metadata, alignment)
+                maps = (logits and to_dataset[logits.labels().cpu().numpy()] for logits in output)
+                drawn = draw_sample(sample, *maps, metadata=metadata, value_range=self.cfg.INPUT.VALUE_RANGE)
                 self.trainer.storage.put_image(f"validation/{index}", drawn.transpose(2, 0, 1))

@@ -6,7 +6,7 @@ nothing. Nothing of a file's name is used but a harmless part of it, for message
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from icpc_d2.data.pixels import white_of
 from icpc_d2.data.reading import read_image
 
 logger = logging.getLogger(__name__)
@@ -51,12 +52,13 @@ class Upload(NamedTuple):
     notes: tuple[str, ...]  # what was put right, as sentences
 
 
-def read_upload(path: str, name: str, limits: Limits) -> Upload:
+def read_upload(path: str, name: str, limits: Limits, value_range: Sequence[float] = ()) -> Upload:
     """Read an image that was sent.
 
     Args:
         path: where it is on this machine.
         name: that the sender gave it; anything.
+        value_range: of images of more than 8 bits, as in the model's training.
 
     Raises:
         UploadError: it is empty, too large, too small, too narrow, broken, or no image.
@@ -70,8 +72,8 @@ def read_upload(path: str, name: str, limits: Limits) -> Upload:
             f"{shown} has {size / 2**20:.1f} MiB; at most {limits.bytes / 2**20:.3g} are taken. Send a smaller copy."
         )
     with _refusing(shown):
-        notes = _judge_header(path, shown, limits)
-        image = read_image(path)
+        notes = _judge_header(path, shown, limits, value_range)
+        image = read_image(path, value_range=value_range)
     height, width = image.shape[:2]
     if max(height, width) > limits.long_side:
         scale = limits.long_side / max(height, width)
@@ -81,17 +83,22 @@ def read_upload(path: str, name: str, limits: Limits) -> Upload:
     return Upload(image, Path(shown).stem, tuple(notes))
 
 
-def _judge_header(path: str, shown: str, limits: Limits) -> list[str]:
+def _judge_header(path: str, shown: str, limits: Limits, value_range: Sequence[float]) -> list[str]:
     """Refuse what the header gives away, and return notes on what is unusual."""
     with Image.open(path, formats=FORMATS) as image:
         _judge_size(shown, *image.size, limits)
-        if image.mode == "F":
-            raise UploadError(f"{shown} has floating-point pixels; wanted are 8 or 16 bits. Save it as PNG or JPEG.")
+        white = white_of(image)
+        if white is None and not value_range:
+            kind = "floating-point pixels" if image.mode == "F" else "pixels of 32 bits"
+            raise UploadError(f"{shown} has {kind}; wanted are 8 or 16 bits. Save it as PNG or JPEG.")
         notes = []
         if image.format in FRAMED and getattr(image, "is_animated", False):
             notes.append("Of several frames the first one is used.")
-        if image.mode.startswith("I"):
-            notes.append("Of 16 bits per pixel the upper 8 are used.")
+        if white != 255:
+            used = (
+                f"{value_range[0]:g} is black, {value_range[1]:g} is white" if value_range else "the upper 8 are used"
+            )
+            notes.append(f"Of {16 if white else 32} bits per pixel {used}.")
         if image.mode == "CMYK":
             notes.append("Converted from CMYK to RGB; colours may differ a little from print.")
         # Finds what has changed on the way, where the format has checksums; the file must be opened anew after it.

@@ -71,7 +71,7 @@ class Workbench:
         """
         names = parse_class_names(class_names)
         start = time.perf_counter()
-        upload = read_upload(path, name, self.limits)
+        upload = read_upload(path, name, self.limits, self.predictor.value_range)
         read = time.perf_counter() - start
         try:
             prediction = self.predictor(upload.image, names, predict_from if names is None else None)

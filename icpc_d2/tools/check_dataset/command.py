@@ -2,6 +2,7 @@
 
     icpc check camvid_sem_seg_train
     icpc check folder:path/to/mine/train
+    icpc check folder:path/to/mine/val --against folder:path/to/mine/train    # are the classes the same?
     icpc check --images DIR --labels DIR --classes FILE
 
 Exit status: 1 when there are errors; warnings alone are 0.
@@ -21,14 +22,16 @@ from tabulate import tabulate
 
 import icpc_d2.data  # noqa: F401  registers the data sets
 from icpc_d2.data.class_list import ignore_label_of, read_class_list
-from icpc_d2.data.folders import PREFIX, files_by_stem, register_folders
+from icpc_d2.data.class_matching import class_order, label_code_of
+from icpc_d2.data.folders import PREFIX, register_folders
+from icpc_d2.data.pairing import Pair, Pairing, pair_files
 from icpc_d2.data.reading import BadFileError, read_image, read_label
-from icpc_d2.tools.check_dataset.faults import Fault, Labels, Report, inspect
+from icpc_d2.tools.check_dataset.faults import Fault, Reading, Report, inspect
 from icpc_d2.visualization import Palette
 
 NAMED_FILES = 5  # of each kind of fault; the JSON has all of them
 
-Source = tuple[Path, Path, Labels]  # folders of the images and of the label maps, and how to read these
+Source = tuple[Pairing, Reading]  # the files of a data set, and how to read them
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--labels", type=Path, help="folder of label maps with the same names")
     parser.add_argument("--classes", type=Path, help="one class a line: name | r g b")
     parser.add_argument("--ignore-label", type=int, help="with --labels: 255, and 65535 for more than 255 classes")
+    parser.add_argument(
+        "--against", metavar="NAME", help="a data set whose classes must be the same, such as the train"
+    )
+    parser.add_argument(
+        "--suffixes", nargs=2, default=(), metavar=("IMAGE", "LABEL"), help="behind the names, as DATASETS.SUFFIXES"
+    )
+    parser.add_argument(
+        "--value-range", nargs=2, type=float, default=(), metavar=("BLACK", "WHITE"), help="as INPUT.VALUE_RANGE"
+    )
     parser.add_argument("--workers", type=int, default=2, help="files at a time (%(default)s)")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw some label maps over their images, there")
     parser.add_argument("--num-pictures", type=int, default=6, help="(%(default)s)")
@@ -48,15 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if bool(args.name) == bool(args.images) or len({bool(args.images), bool(args.labels), bool(args.classes)}) > 1:
         parser.error("give the name of a data set, or --images, --labels and --classes.")
+    if args.against and not args.name:
+        parser.error("--against compares two data sets by their names.")
     try:
-        *folders, labels = _by_name(args.name) if args.name else _by_folders(args)
-        images, label_maps = map(files_by_stem, folders)
+        pairing, reading = _by_name(args) if args.name else _by_folders(args)
+        faults = _compare_classes(args.name, args.against) if args.against else []
     except (OSError, ValueError) as error:
         report = Report(faults=[Fault("data set", args.name or str(args.classes), str(error))])
     else:
-        report = inspect(images, label_maps, labels, max(1, args.workers))
+        report = inspect(pairing, reading, max(1, args.workers))
+        report.faults += faults
         if args.pictures:
-            _draw(images, label_maps, labels, args.pictures, args.num_pictures)
+            _draw(pairing.pairs, reading, args.pictures, args.num_pictures)
     content = json.dumps(to_json(report), indent=1)
     if args.json == "-":
         print(content)
@@ -103,44 +118,65 @@ def to_text(report: Report) -> str:
     return "\n\n".join(parts)
 
 
-def _by_name(name: str) -> Source:
-    register_folders([name])
-    if name not in DatasetCatalog.list():
-        near = ", ".join(get_close_matches(name, DatasetCatalog.list(), 5))
-        raise ValueError(f"there is no data set of this name. Similar names: {near or 'none'}.")
+def _by_name(args: argparse.Namespace) -> Source:
+    name = args.name
+    _register(name, args.suffixes)
     metadata = MetadataCatalog.get(name)
+    samples = []
     if not name.startswith(PREFIX):
         try:
-            DatasetCatalog.get(name)  # draws a generated set, says what to do about missing folders
+            samples = DatasetCatalog.get(name)  # draws a generated set, says what to do about missing folders
         except AssertionError as error:  # Detectron2's, for a folder without files
             raise ValueError(str(error)) from error
     names = list(metadata.get("prompt_classes") or metadata.stuff_classes)
-    labels = Labels(names, metadata.get("ignore_label", 255), metadata.get("label_colors"))
-    return Path(metadata.image_root), Path(metadata.sem_seg_root), labels
+    reading = Reading(names, label_code_of(name), args.value_range)
+    if metadata.get("image_root") and metadata.get("sem_seg_root"):
+        return pair_files(Path(metadata.image_root), Path(metadata.sem_seg_root), args.suffixes), reading
+    paths = [(Path(sample["file_name"]), Path(sample["sem_seg_file_name"])) for sample in samples]
+    return Pairing([Pair(image.stem, image, label) for image, label in paths], {}, []), reading
+
+
+def _register(name: str, suffixes: Sequence[str]) -> None:
+    register_folders([name], suffixes)
+    if name not in DatasetCatalog.list():
+        near = ", ".join(get_close_matches(name, DatasetCatalog.list(), 5))
+        raise ValueError(f"there is no data set of this name. Similar names: {near or 'none'}.")
+
+
+def _compare_classes(name: str, other: str) -> list[Fault]:
+    """Return how the classes of a data set differ from those of another one, of which a model is trained."""
+    _register(other, MetadataCatalog.get(name).get("suffixes", ()))
+    try:
+        order = class_order(name, training_set=other)
+    except ValueError as error:
+        return [Fault("other classes", name, str(error))]
+    if order is None:
+        return []
+    message = f"the classes of {other} in another order; they are mapped by name"
+    return [Fault("order of classes", name, message, is_error=False)]
 
 
 def _by_folders(args: argparse.Namespace) -> Source:
     classes = read_class_list(args.classes)
     ignore_label = args.ignore_label if args.ignore_label is not None else ignore_label_of(len(classes))
-    labels = Labels(classes.prompt_names, ignore_label, classes.color_table(ignore_label))
-    return args.images, args.labels, labels
+    code = classes.label_code(ignore_label)
+    return pair_files(args.images, args.labels, args.suffixes), Reading(classes.prompt_names, code, args.value_range)
 
 
-def _draw(
-    images: dict[str, list[Path]], label_maps: dict[str, list[Path]], labels: Labels, folder: Path, count: int
-) -> None:
+def _draw(pairs: Sequence[Pair], reading: Reading, folder: Path, count: int) -> None:
     """Write image | label map over image of some pairs, evenly spread; bad files are left out."""
     folder.mkdir(parents=True, exist_ok=True)
-    by_id = {index: color for color, index in (labels.colors or {}).items()}
-    colors = [by_id[index] for index in range(len(labels.names))] if by_id else None
-    palette = Palette(labels.names, colors, labels.ignore_label)
-    stems = sorted(images.keys() & label_maps.keys())
-    for stem in stems[:: max(1, len(stems) // max(1, count))][:count]:
+    code = reading.code
+    by_id = {index: color for color, index in code.colors.items()}
+    colors = [by_id[k] for k in range(len(reading.names))] if by_id and not code.shared_colors else None
+    palette = Palette(reading.names, colors, code.ignore_label)
+    for pair in pairs[:: max(1, len(pairs) // max(1, count))][:count]:
         try:
-            image = read_image(str(images[stem][0]))
-            label = read_label(str(label_maps[stem][0]), colors=labels.colors)
+            image = read_image(str(pair.image), value_range=reading.value_range)
+            label = read_label(str(pair.label), code=code)
         except BadFileError:
             continue
         if label.shape == image.shape[:2]:
             overlay = (image.astype(np.uint16) + palette.paint(label)) // 2
-            Image.fromarray(np.hstack([image, overlay.astype(np.uint8)])).save(folder / f"{stem}.png")
+            drawn = np.hstack([image, overlay.astype(np.uint8)])
+            Image.fromarray(drawn).save(folder / f"{pair.name.replace('/', '_')}.png")

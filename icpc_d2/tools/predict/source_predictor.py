@@ -37,7 +37,7 @@ class SourcePredictor:
         """Segment the images, and then each video; record each in the manifest."""
         images = [source for source in sources if source.kind == "image"]
         start = time.perf_counter()
-        results = segment_images(images, read_source, self.predict, self.write, self.args.batch_size)
+        results = segment_images(images, self.read, self.predict, self.write, self.args.batch_size)
         with closing(results), tqdm(total=len(images), unit="image", disable=not images) as progress:
             for source, failure in results:
                 self._note(source, failure, manifest)
@@ -46,6 +46,11 @@ class SourcePredictor:
         for source in sources:
             if source.kind != "image":
                 self._note(source, self._run_video(source), manifest)
+
+    def read(self, source: Source) -> np.ndarray:
+        """Read an image from its path or its address, (H, W, 3) uint8, RGB, by the values of the model's training."""
+        with local_copy(source.place) as path:
+            return to_rgb(path, self.predictor.value_range)
 
     def predict(self, images: list[np.ndarray]) -> list[Prediction]:
         """Predict images as the command line says."""
@@ -81,9 +86,3 @@ class SourcePredictor:
             self.failures[source.place] = failure
         if manifest is not None:
             manifest.add(source, failure)
-
-
-def read_source(source: Source) -> np.ndarray:
-    """Read an image from its path or its address, (H, W, 3) uint8, RGB."""
-    with local_copy(source.place) as path:
-        return to_rgb(path)

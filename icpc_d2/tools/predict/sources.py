@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from icpc_d2.data.folders import ENDINGS
+from icpc_d2.data.pairing import ENDINGS
 from icpc_d2.tools.predict.remote import is_remote, list_remote
 
 VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")

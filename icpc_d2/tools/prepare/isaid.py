@@ -26,7 +26,7 @@ OFFICIAL_COUNTS = {"train": 1411, "val": 458}
 LABEL = "_instance_color_RGB.png"
 CLASSES = read_class_list("isaid_16")
 PAD_PIXEL, IGNORE_LABEL = 0, 255
-COLORS = CLASSES.color_table(IGNORE_LABEL)
+CODE = CLASSES.label_code(IGNORE_LABEL)
 
 Box = tuple[int, int, int, int]  # top, bottom, left, right
 
@@ -54,7 +54,7 @@ def cut(array: np.ndarray, box: Box, padding: int) -> np.ndarray:
 
 def read_colors(file: Path, dtype: type = np.int64) -> np.ndarray:
     """Read a label map in iSAID's colours: (H, W), 0..15."""
-    return read_label(str(file), dtype, COLORS)
+    return read_label(str(file), dtype, CODE)
 
 
 def write_tiles(

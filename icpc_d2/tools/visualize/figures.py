@@ -10,6 +10,7 @@ from detectron2.evaluation import inference_on_dataset
 from icpc_d2.engine import Trainer
 from icpc_d2.engine.run_folder.metrics import find_runs, metric_curve
 from icpc_d2.evaluation import SemSegEvaluator
+from icpc_d2.evaluation.evaluators import order_in
 from icpc_d2.evaluation.label_maps import LabelMaps
 from icpc_d2.tools.visualize.inspection import embeddings, nearest_words, score_maps
 from icpc_d2.tools.visualize.trained import (
@@ -82,7 +83,7 @@ def confusion_figure(args: Namespace) -> None:
     """Evaluate a model, and draw which classes it takes for which."""
     trained = load_trained(args.models[0])
     dataset = find_dataset(trained, args.dataset)
-    evaluator = SemSegEvaluator(dataset)
+    evaluator = SemSegEvaluator(dataset, order=order_in(trained.cfg, dataset))
     model = LabelMaps(trained.model) if hasattr(trained.model, "label_maps") else trained.model
     inference_on_dataset(model, Trainer.build_test_loader(trained.cfg, dataset), evaluator)
     draw_confusion(args.out, evaluator.confusion_matrix, trained.names, args.num_classes)

@@ -13,8 +13,10 @@ from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from torch import nn
 
 from icpc_d2.checkpoint.checkpoint_folder import FINAL
+from icpc_d2.data.class_matching import class_colors_of, class_order, label_code_of
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper
 from icpc_d2.data.folders import register_folders
+from icpc_d2.data.label_code import LabelCode
 from icpc_d2.data.reading import read_image, read_label
 from icpc_d2.evaluation.image_writer import spread
 from icpc_d2.inference.predictor import load_model
@@ -28,18 +30,19 @@ class LabeledImage:
 
     file_name: str
     label_file_name: str = ""
-    label_colors: Any = None  # (r, g, b) -> id, for label maps that have colours
+    label_code: LabelCode | None = None  # how label maps are read
     ignore_label: int = 255  # label value that is ignored
+    value_range: Sequence[float] = ()  # of images of more than 8 bits
 
     @cached_property
     def image(self) -> np.ndarray:
         """The image, (H, W, 3) uint8, RGB."""
-        return read_image(self.file_name)
+        return read_image(self.file_name, value_range=self.value_range)
 
     @cached_property
     def label(self) -> np.ndarray | None:
         """The label map, (H, W) int64, ids of classes or the ignore label."""
-        return read_label(self.label_file_name, colors=self.label_colors) if self.label_file_name else None
+        return read_label(self.label_file_name, code=self.label_code) if self.label_file_name else None
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,13 @@ def dataset_samples(trained: Trained, dataset: str | None, count: int) -> list[L
         count: how many; all, if there are fewer.
 
     Raises:
-        ValueError: there is no such data set, or it has another number of classes than the model.
+        ValueError: there is no such data set, or it has other classes than the model.
     """
     name = find_dataset(trained, dataset)
-    metadata = MetadataCatalog.get(name)
-    colors, ignore_label = metadata.get("label_colors"), metadata.get("ignore_label", 255)
+    code = label_code_of(name, _order(trained, name))
+    ignore_label, value_range = code.ignore_label, trained.cfg.INPUT.VALUE_RANGE
     return [
-        LabeledImage(sample["file_name"], sample["sem_seg_file_name"], colors, ignore_label)
+        LabeledImage(sample["file_name"], sample["sem_seg_file_name"], code, ignore_label, value_range)
         for sample in spread(DatasetCatalog.get(name), count)
     ]
 
@@ -114,13 +117,19 @@ def dataset_samples(trained: Trained, dataset: str | None, count: int) -> list[L
 def find_dataset(trained: Trained, dataset: str | None) -> str:
     """Return the name of a data set of the model's classes; arguments and errors as :func:`dataset_samples`."""
     name = dataset or next(iter(trained.cfg.DATASETS.TEST), "")
-    register_folders([name])
+    register_folders([name], trained.cfg.DATASETS.SUFFIXES)
     if name not in DatasetCatalog.list():
         raise ValueError(f"there is no data set '{name}'; name one with --dataset, or images with --images.")
-    found = len(MetadataCatalog.get(name).get("stuff_classes", []))
-    if found != len(trained.names):
-        raise ValueError(f"the data set '{name}' has {found} classes, but {trained.title} {len(trained.names)}.")
+    _order(trained, name)
     return name
+
+
+def _order(trained: Trained, dataset: str) -> list[int] | None:
+    return class_order(dataset, trained.names, _training_set(trained))
+
+
+def _training_set(trained: Trained) -> str:
+    return next(iter(trained.cfg.DATASETS.TRAIN), "")
 
 
 def largest_classes(samples: Sequence[LabeledImage], num_classes: int, count: int) -> list[int]:
@@ -142,4 +151,5 @@ def largest_classes(samples: Sequence[LabeledImage], num_classes: int, count: in
 def find_palette(trained: Trained, dataset: str | None) -> Palette:
     """Return the colours of the model's classes: those of a data set, if it is given and has some."""
     metadata = MetadataCatalog.get(dataset) if dataset else Metadata()
-    return Palette(trained.names, metadata.get("stuff_colors"), metadata.get("ignore_label", 255))
+    colors = class_colors_of(dataset, trained.names, _training_set(trained)) if dataset else []
+    return Palette(trained.names, colors or None, metadata.get("ignore_label", 255))
