@@ -108,7 +108,10 @@ def _match(theirs: Sequence[Names], ours: Sequence[Names]) -> list[int | None]:
 
 def _describe(dataset: str, theirs: Sequence[Names], ours: Sequence[Names], order: Sequence[int | None]) -> str:
     wrong = [k for k, place in enumerate(order) if place is None or order.count(place) > 1]
-    shown = ", ".join(f"{k}: {theirs[k][0][0]!r} -> {ours[k][0][0]!r}" for k in wrong[:NAMED_CLASSES])
+    right = {place for k, place in enumerate(order) if k not in wrong}
+    missing = [names[0][0] for place, names in enumerate(ours) if place not in right]
+    pairs = list(zip(wrong, missing, strict=True))
+    shown = ", ".join(f"{k}: {theirs[k][0][0]!r} -> {name!r}" for k, name in pairs[:NAMED_CLASSES])
     more = f", and {len(wrong) - NAMED_CLASSES} more" if len(wrong) > NAMED_CLASSES else ""
     return (
         f"The data set '{dataset}' has other classes than the model, or names them otherwise. {len(wrong)} differ (id: "

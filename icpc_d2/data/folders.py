@@ -28,16 +28,16 @@ NAMED_FILES = 5
 
 
 def register_folders(names: Iterable[str], suffixes: Sequence[str] = ()) -> None:
-    """Register those of the names that are ``folder:<path>/<split>`` by :func:`register_folder_dataset`."""
-    for name in names:
-        if not name.startswith(PREFIX):
-            continue
-        if name in DatasetCatalog.list() and MetadataCatalog.get(name).get("suffixes") != tuple(suffixes):
+    """Register those of the names that are ``folder:<path>/<split>`` by :func:`register_folder_dataset`.
+
+    Those that were registered before are so anew: their ``classes.txt`` may have been corrected since.
+    """
+    for name in (name for name in names if name.startswith(PREFIX)):
+        if name in DatasetCatalog.list():
             DatasetCatalog.remove(name)
             MetadataCatalog.remove(name)
-        if name not in DatasetCatalog.list():
-            path = Path(name.removeprefix(PREFIX)).expanduser()
-            register_folder_dataset(name, path.parent, path.name, suffixes)
+        path = Path(name.removeprefix(PREFIX)).expanduser()
+        register_folder_dataset(name, path.parent, path.name, suffixes)
 
 
 def register_folder_dataset(name: str, folder: str | Path, split: str, suffixes: Sequence[str] = ()) -> None:

@@ -51,7 +51,7 @@ def in_color(folder: Path) -> None:
 def test_a_folder_is_a_data_set(folder: Path) -> None:
     names = (f"folder:{folder}/train", f"folder:{folder}/val/", "camvid_sem_seg_train")
     register_folders(names)
-    register_folders(names)  # a second time does nothing
+    register_folders(names)  # a second time changes nothing
     metadata = MetadataCatalog.get(names[0])
     assert metadata.stuff_classes == metadata.prompt_classes == ["sky", "road"]
     assert (metadata.ignore_label, metadata.evaluator_type) == (255, "sem_seg")
