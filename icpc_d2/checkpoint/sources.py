@@ -6,19 +6,19 @@ What a cache holds is used as it is, without a look at the network. Importing th
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import torch
 from detectron2.utils.file_io import PathManager
-from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub import constants
 from iopath.common.file_io import PathHandler
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.pretrained import get_pretrained_cfg, is_pretrained_cfg, list_pretrained, list_pretrained_tags_by_model
 
 from icpc_d2.checkpoint.download import download, has_hash, sha256_of
+from icpc_d2.checkpoint.hub import from_hub, hub_advice, in_hub_cache
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,6 @@ HUB_FILE = "model.safetensors"
 # ResNet-V1c on ImageNet: what DenseCLIP's and mmsegmentation's ResNets start from. The end of a name is its hash.
 OPENMMLAB_URL = "https://download.openmmlab.com/pretrain/third_party"
 OPENMMLAB_FILES = {"resnet50_v1c": "resnet50_v1c-2cccc1ad.pth", "resnet101_v1c": "resnet101_v1c-e67eebb6.pth"}
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ClipSource(NamedTuple):
@@ -76,7 +75,7 @@ def locate(address: str) -> str:
         OSError: it cannot be fetched; says by which command it can be, and where to put it.
     """
     file = PathManager.get_local_path(address)
-    if "://" in address and os.path.isfile(file):
+    if "://" in address and os.path.isfile(file) and _located.get(address) != file:
         _located[address] = file
         logger.info(f"{address} is {file}, SHA-256 {sha256_of(file)}")
     return file
@@ -105,14 +104,14 @@ def find_clip(address: str) -> str:
     """
     source = parse_clip(address)
     kept = Path.home() / ".cache" / "clip" / source.url.rpartition("/")[2]
-    if file := source.repository and _in_cache(source.repository, source.files):
+    if file := source.repository and in_hub_cache(source.repository, source.files):
         return file
     if source.url and has_hash(kept, source.sha256):
         return str(kept)
     reasons = []
     if source.repository:
         try:
-            return _from_hub(source.repository, source.files)
+            return from_hub(source.repository, source.files)
         except OSError as error:
             reasons.append(str(error))
     if source.url and not constants.HF_HUB_OFFLINE:
@@ -134,9 +133,9 @@ def find_on_hub(address: str) -> str:
         raise ValueError(f"'{address}' is no address of the hub, wanted hf://OWNER/NAME or hf://OWNER/NAME/FILE.")
     repository, revision, file = match[1], match[2], match[3] or HUB_FILE
     try:
-        return _in_cache(repository, [file], revision) or _from_hub(repository, [file], revision)
+        return in_hub_cache(repository, [file], revision) or from_hub(repository, [file], revision)
     except OSError as error:
-        raise OSError(f"Cannot get {address}. {error}. {_hub_advice(repository, file)}.") from error
+        raise OSError(f"Cannot get {address}. {error}. {hub_advice(repository, file)}.") from error
 
 
 def find_openmmlab(address: str) -> str:
@@ -162,68 +161,9 @@ def find_openmmlab(address: str) -> str:
         ) from error
 
 
-def _in_cache(repository: str, files: Sequence[str], revision: str | None = None) -> str | None:
-    """Return the first of the files that the hub's cache has whole."""
-    for name in files:
-        file = try_to_load_from_cache(repository, name, revision=revision)
-        if isinstance(file, str):
-            if _is_whole(file):
-                return file
-            logger.warning(f"{file} has another hash than its name on the hub says: it is fetched again.")
-            _remove(file)
-    return None
-
-
-def _from_hub(repository: str, files: Sequence[str], revision: str | None = None) -> str:
-    """Fetch the first of the files that a repository has; the hub's own cache locks, and renames what is whole."""
-    absent = OSError()
-    for name in files:
-        try:
-            # A short look first: the download itself tries for minutes to reach a server that says nothing.
-            url = hf_hub_url(repository, name, revision=revision)
-            get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-            file = hf_hub_download(repository, name, revision=revision)
-        except LocalEntryNotFoundError as error:
-            raise OSError(f"{constants.ENDPOINT}/{repository}: {_short(error)}") from error
-        except EntryNotFoundError as error:
-            absent = error
-            continue
-        except Exception as error:  # the hub's, and those of the HTTP library beneath it, which changed with time
-            raise OSError(f"{constants.ENDPOINT}/{repository}: {_short(error)}") from error
-        if not _is_whole(file):
-            _remove(file)
-            raise OSError(f"{constants.ENDPOINT}/{repository}: {name} has another hash than the hub says")
-        return file
-    raise OSError(f"{constants.ENDPOINT}/{repository} has no {' or '.join(files)}") from absent
-
-
-def _is_whole(file: str) -> bool:
-    """Compare a file of the hub's cache with its hash, by which the cache calls large files."""
-    name = os.path.basename(os.path.realpath(file))
-    return not _SHA256.fullmatch(name) or sha256_of(file) == name
-
-
-def _remove(file: str) -> None:
-    for path in {os.path.realpath(file), file}:
-        Path(path).unlink(missing_ok=True)
-
-
-def _short(error: Exception) -> str:
-    text = next((line for line in str(error).splitlines() if line.strip()), "") or type(error).__name__
-    return text.strip().rstrip(".")[:160]
-
-
-def _hub_advice(repository: str, file: str) -> str:
-    folder = f"models--{repository.replace('/', '--')}"
-    return (
-        f"On a machine with a connection: hf download {repository} {file} ; then copy {folder} from its "
-        f"~/.cache/huggingface/hub to {constants.HF_HUB_CACHE}"
-    )
-
-
 def _advice(address: str, source: ClipSource, kept: Path) -> str:
     if source.repository:
-        return f"{_hub_advice(source.repository, source.files[0])}."
+        return f"{hub_advice(source.repository, source.files[0])}."
     return f"On a machine with a connection: curl -LO {source.url} ; then put it at {kept}."
 
 

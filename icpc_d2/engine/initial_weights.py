@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 
 from icpc_d2.checkpoint.checkpoint_folder import newest_first
 from icpc_d2.checkpoint.model_file import config_within
-from icpc_d2.checkpoint.sources import CLIP, locate, parse_clip
+from icpc_d2.checkpoint.sources import CLIP, OPENMMLAB, locate, parse_clip
 from icpc_d2.config.load import ConfigError, is_set, load_config
 from icpc_d2.modeling.clip import get_architecture
 
@@ -41,7 +41,7 @@ def check_weights(cfg: CfgNode, args: Namespace) -> None:
 
     Raises:
         ConfigError: there is no such file; CLIP's are for another MODEL.CLIP.ARCH; nothing says that all is to start
-            from random weights; or these would stay frozen, or be fine-tuned.
+            from random weights; these would stay frozen, or be fine-tuned; or an encoder by itself is to be evaluated.
     """
     if continues(cfg, args):
         return
@@ -52,6 +52,11 @@ def check_weights(cfg: CfgNode, args: Namespace) -> None:
         )
     if not cfg.MODEL.WEIGHTS and not args.eval_only:
         _check_random_start(cfg)
+    if args.eval_only and cfg.MODEL.WEIGHTS.startswith((CLIP, OPENMMLAB)):
+        raise ConfigError(
+            f"{WEIGHTS} is {cfg.MODEL.WEIGHTS}, an encoder by itself: the rest of the model would be evaluated with "
+            f"random weights. Name a trained model, as {WEIGHTS} {cfg.OUTPUT_DIR}/model_final.pth."
+        )
     for key, address in _used(cfg, args):
         if address.startswith(CLIP):
             _check_architecture(key, address, cfg.MODEL.CLIP.ARCH)

@@ -1,5 +1,6 @@
 """QuickGELU or GELU: what CLIP's weights were trained with, compared with what the config builds."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from icpc_d2.checkpoint.conversions import convert_clip_weights
 from tests.support.checkpoints import make_clip, make_model
 
 
+@cache
 def make(quick_gelu: bool) -> nn.Module:
+    """A model whose weights the tests write over."""
     model = make_model()
     if not quick_gelu:
         for name, module in list(model.text_encoder.named_modules()):
@@ -20,10 +23,11 @@ def make(quick_gelu: bool) -> nn.Module:
     return model
 
 
-@pytest.fixture
-def weights(tmp_path: Path) -> Path:
-    torch.save(make_clip("tiny-RN").state_dict(), tmp_path / "clip.pt")
-    return tmp_path / "clip.pt"
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.pt"
+    torch.save(make_clip("tiny-RN").state_dict(), path)
+    return path
 
 
 @pytest.mark.parametrize("load", [lambda model, path: ICPCCheckpointer(model).load(path), load_text_encoder])

@@ -22,6 +22,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("trained"), cfg)
 
 
+@pytest.fixture(scope="module")
+def handed_on(trained: Path) -> Path:
+    """Beside the config of another training."""
+    folder = trained.parent / "handed on"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("MODEL: {CLASS_NAMES: [of, something, else]}")
+    options = ["MODEL.DEVICE", "cuda", "TEST.SLIDING_WINDOW.SIZE", "96"]
+    main(["model", str(trained), str(folder / "model.safetensors"), *options])
+    return folder / "model.safetensors"
+
+
 def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
 
@@ -44,16 +55,11 @@ def test_the_file_alone_predicts_the_same(
     assert (found.labels == wanted.labels).mean() > (0.98 if half else 0.9999)
 
 
-def test_its_config_is_whole_and_of_no_machine(trained: Path, tmp_path: Path) -> None:
-    main(
-        ["model", str(trained), str(tmp_path / "alone.safetensors"), "MODEL.DEVICE", "cuda", "TEST.AUG.ENABLED", "True"]
-    )
-    (tmp_path / "config.yaml").write_text("MODEL: {CLASS_NAMES: [of, something, else]}")  # another training's
-    predictor = Predictor(tmp_path / "alone.safetensors", "cpu")
-    assert predictor.classes == CLASSES
-    with safe_open(tmp_path / "alone.safetensors", "pt") as file:
+def test_its_config_is_whole_and_of_no_machine(handed_on: Path) -> None:
+    with safe_open(handed_on, "pt") as file:
         config = file.metadata()["config"]
-    assert "DEVICE: cuda" in config and "began" not in config and "clip://" not in config
+    assert "DEVICE: cuda" in config and "SIZE: 96" in config
+    assert "began" not in config and "clip://" not in config
 
 
 def test_a_config_file_may_be_named(trained: Path, tmp_path: Path) -> None:
@@ -95,9 +101,8 @@ def test_what_half_precision_cannot_hold_is_named() -> None:
     assert stored["norm.running_var"].dtype == torch.float32 and stored["count"].dtype == torch.int64
 
 
-def test_from_the_hub(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    main(["model", str(trained), str(tmp_path / "model.safetensors")])
-    monkeypatch.setattr(sources, "_in_cache", lambda repository, *_: str(tmp_path / "model.safetensors"))
+def test_from_the_hub(handed_on: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "in_hub_cache", lambda repository, *_: str(handed_on))
     assert Predictor("hf://me/mine", "cpu").classes == CLASSES
 
 

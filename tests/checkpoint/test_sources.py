@@ -23,7 +23,7 @@ ON_HUB, PUBLISHED = f"/{REPOSITORY}/resolve/main/{FILE}", f"/clip/{DIGEST}/RN50.
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """The hub and the server of OpenAI, both on this machine, with caches of the test and short time-outs."""
+    """The hub and the server of OpenAI, both on this machine, with caches of the test."""
     with running(Hub({ON_HUB: CONTENT, PUBLISHED: CONTENT})) as hub:
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -31,12 +31,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "ENDPOINT", hub.address)
         template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.3)
-        monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
         # The hub's own pauses between attempts.
         patience = SimpleNamespace(sleep=lambda _: None, time=time.time)
         monkeypatch.setattr("huggingface_hub.file_download.time", patience)
-        monkeypatch.setattr(download, "TIMEOUT", 0.3)
         monkeypatch.setattr(sources, "get_pretrained_cfg", lambda model, tag: entry(hub.address))
         yield hub
 
@@ -79,12 +76,15 @@ def test_where_the_hub_fails_the_published_file_is_taken(mode: str, hub: Hub, mo
         ("page", ["X-Repo-Commit", "than wanted, a web page, as proxies and log-ins send it"]),
     ],
 )
-def test_servers_that_fail_end_in_one_sentence(mode: str, reasons: list[str], hub: Hub, tmp_path: Path) -> None:
+def test_servers_that_fail_end_in_one_sentence(
+    mode: str, reasons: list[str], hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hub.mode = mode
-    start = time.monotonic()
+    if mode == "silent":
+        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 0.3)
+        monkeypatch.setattr(download, "TIMEOUT", 0.3)
     with pytest.raises(OSError) as error:
         locate("clip://RN50")
-    assert time.monotonic() - start < 20
     message = str(error.value)
     assert message.startswith("Cannot get clip://RN50. ") and len(message) < 1000
     assert all(reason in message for reason in reasons), message
@@ -126,8 +126,6 @@ def test_processes_share_one_download(
 ) -> None:
     """One that starts while another is in the middle of it leaves that one's file alone, and waits."""
     hub.mode = "slow"
-    monkeypatch.setattr(download, "TIMEOUT", 10)
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 10)
     if published:
         monkeypatch.setattr(sources, "get_pretrained_cfg", lambda *_: entry(hub.address, ""))
     context = multiprocessing.get_context("fork")

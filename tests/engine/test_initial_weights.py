@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2.config import CfgNode
 from huggingface_hub import constants
 
 from icpc_d2.checkpoint import sources
@@ -37,9 +38,16 @@ def test_random_weights_are_a_word_of_the_user(tmp_path: Path) -> None:
     check("quickstart/icpc_tiny.yaml")  # says so in its file
 
 
+def test_an_encoder_by_itself_is_not_evaluated() -> None:
+    for config in ("icpc_R50", "semantic_fpn_R50"):
+        with pytest.raises(ConfigError, match=rf"an encoder by itself.*output/ade20k/{config}/model_final\.pth"):
+            check(f"ade20k/{config}.yaml", eval_only=True)
+    check("ade20k/icpc_R50.yaml", "MODEL.WEIGHTS", "", eval_only=True)
+
+
 def test_no_row_of_the_paper_starts_from_random_weights() -> None:
     rows = [name for name in RUNNABLE if name.startswith(PUBLISHED_FOLDERS)]
-    weights = {name: load_config(get_config_file(name)).MODEL.WEIGHTS for name in rows}
+    weights = {name: CfgNode.load_yaml_with_base(get_config_file(name))["MODEL"]["WEIGHTS"] for name in rows}
     assert len(rows) > 40 and [name for name in rows if not weights[name]] == []
     assert weights["ade20k/semantic_fpn_R50.yaml"] == "openmmlab://resnet50_v1c"
     assert weights["ade20k/icpc_imagenet_R101.yaml"] == "openmmlab://resnet101_v1c"

@@ -23,13 +23,11 @@ from tests.support.models import NAMES, make_batch, make_cfg
 OUTPUTS = ["res2", "res3", "res4", "res5", "global_embed", "dense_embed"]
 KINDS = (
     "RN50-quickgelu",
-    "RN50",
     "RN50x4-quickgelu",
     "ViT-B-16",
     "ViT-B-16-plus-240",
     "ViT-B-32-quickgelu",
     "ViT-L-14-quickgelu",
-    "ViT-L-14-336-quickgelu",
     "ViT-H-14",
     "ViT-g-14",
 )
