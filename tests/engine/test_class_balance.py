@@ -1,26 +1,29 @@
 """Trainings on unbalanced classes: weights that are found once, repeated images, and both across a resume."""
 
+import shutil
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from detectron2.config import CfgNode
 from PIL import Image
 
 from icpc_d2.config import load_config
 from icpc_d2.config.load import ConfigError
 from icpc_d2.data.class_frequency import median_frequency_weights
-from icpc_d2.engine import setup
+from icpc_d2.engine import Trainer, setup
+from icpc_d2.engine.hooks.stopping import Batches, StopOnSignal
 from icpc_d2.engine.setup import check_ranges
 from icpc_d2.modeling.losses import WeightedPixelLoss
-from tests.support.training import arguments, make_data, make_trainer, read_trace
+from tests.support.training import arguments, make_data, make_trainer
 
 SAMPLER = "RepeatFactorTrainingSampler"
 REPEAT: dict[str, Any] = {
     "DATALOADER__SAMPLER_TRAIN": SAMPLER,
     "DATALOADER__REPEAT_THRESHOLD": 0.9,
-    "TEST__EVAL_PERIOD": 0,
 }
 
 
@@ -53,6 +56,19 @@ def test_median_frequency_becomes_numbers_in_the_config(data: Path, tmp_path: Pa
     assert list(cfg.MODEL.CLASS_WEIGHTS) == pytest.approx(wanted)
     again = load_config(str(tmp_path / "out" / "config.yaml"))
     assert again.MODEL.CLASS_WEIGHTS == cfg.MODEL.CLASS_WEIGHTS
+
+
+def test_sets_of_another_order_are_counted_in_the_models(data: Path, tmp_path: Path) -> None:
+    """Each image a second time, in a folder that lists the classes backwards."""
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    (other / "classes.txt").write_text("class 2\nclass 1\nclass 0\n")
+    for file in (other / "labels" / "train").iterdir():
+        Image.fromarray(2 - np.asarray(Image.open(file))).save(file)
+    args = arguments(data, tmp_path / "out", MODEL__CLASS_WEIGHTS="median_frequency")
+    args.opts[args.opts.index("DATASETS.TRAIN") + 1] = f"('folder:{data}/train', 'folder:{other}/train')"
+    wanted = median_frequency_weights(counts_of(data))
+    assert list(setup(args).MODEL.CLASS_WEIGHTS) == pytest.approx(wanted)
 
 
 def test_an_evaluation_reads_no_training_labels(data: Path, tmp_path: Path) -> None:
@@ -94,17 +110,21 @@ def test_a_head_that_does_not_know_weights_is_refused(data: Path, tmp_path: Path
 
 
 def test_repeated_images_are_the_same_across_a_resume(data: Path, tmp_path: Path) -> None:
-    """To the bit: Trace hashes data and random numbers of each iteration."""
-    whole = make_trainer(data, tmp_path / "whole", SOLVER__MAX_ITER=4, **REPEAT)
-    sampler = whole._trainer.data_loader.loader.sampler
-    assert (sampler._sampler._int_part + sampler._sampler._frac_part).tolist() == pytest.approx([1] * 5 + [5.4**0.5])
-    whole.train()
-    make_trainer(data, tmp_path / "parts", SOLVER__MAX_ITER=2, **REPEAT).train()
-    (tmp_path / "parts" / "model_final.pth").unlink()
-    rest = make_trainer(data, tmp_path / "parts", resume=True, SOLVER__MAX_ITER=4, **REPEAT)
-    rest.train()
-    found, wanted = ([line["digest"] for line in read_trace(tmp_path / name)] for name in ("parts", "whole"))
-    assert found == wanted and len(wanted) == 4
+    """The same files and crops, where a resumed training leaves out what was seen before."""
+    cfg = setup(arguments(data, tmp_path, **REPEAT))
+
+    def samples(skipped: int) -> list[dict[str, Any]]:
+        batches = Batches(Trainer.build_train_loader(cfg), StopOnSignal())
+        batches.skip(skipped)
+        return [sample for batch in islice(batches, 10 - skipped // 2) for sample in batch]
+
+    whole, rest = samples(0), samples(6)
+    factors = Trainer.build_train_loader(cfg).sampler._sampler
+    assert (factors._int_part + factors._frac_part).tolist() == pytest.approx([1] * 5 + [5.4**0.5])
+    assert len(rest) == 14
+    for found, wanted in zip(rest, whole[6:], strict=True):
+        assert (found["file_name"], found["seed"]) == (wanted["file_name"], wanted["seed"])
+        assert torch.equal(found["image"], wanted["image"]) and torch.equal(found["sem_seg"], wanted["sem_seg"])
 
 
 @pytest.mark.parametrize(
