@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("icpc_d2.tools.train", "train a model by a config file"),
     "evaluate": ("icpc_d2.tools.evaluate", "evaluate a checkpoint by a config file"),
     "predict": ("icpc_d2.tools.predict.command", "segment images, folders, videos and what a camera sees"),
+    "export": ("icpc_d2.tools.export.command", "write a trained model as ONNX or for torch.export, and check it"),
     "app": ("icpc_d2.tools.app.command", "serve a web page that segments uploaded images"),
     "prepare": ("icpc_d2.tools.prepare.command", "convert a downloaded data set to the layout that Detectron2 reads"),
     "check": ("icpc_d2.tools.check_dataset.command", "read every file of a data set and name every fault"),

@@ -28,6 +28,9 @@ MAT = ["scipy>=1.10", "h5py>=3.8"]
 # t-SNE.
 FIGURES = ["scikit-learn>=1.3"]
 
+# ONNX files, written and run.
+EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
+
 # H.264 in MP4, which OpenCV's builds without system libraries cannot write.
 VIDEO = ["av>=13"]
 # The web page. Gradio 6.31 does not take Pillow 13 yet, so that it is no part of "dev": all else is tested with that.
@@ -79,8 +82,9 @@ setup(
         "demo": [*VIDEO, *PAGE],
         "browser": [*PAGE, "playwright>=1.50"],  # to test the web page
         "wandb": ["wandb>=0.17"],
-        "export": ["onnx>=1.17", "onnxruntime>=1.20"],
+        "export": EXPORT,
         "dev": [
+            *EXPORT,
             *MAT,
             *FIGURES,
             *VIDEO,

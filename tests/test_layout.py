@@ -42,6 +42,7 @@ CFG_LIVES_IN = (
     "icpc_d2/evaluation/evaluators",
     "icpc_d2/evaluation/label_maps",
     "icpc_d2/inference/predictor",
+    "icpc_d2/inference/export/",
     "icpc_d2/analysis/",
     "icpc_d2/engine/",
     "icpc_d2/tools/",
@@ -138,6 +139,8 @@ def test_pages_of_the_plain_model_are_short(page: str) -> None:
 
 def test_no_file_is_longer_than_one_idea() -> None:
     lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in SOURCES}
+    # Copied to machines that have nothing else of ours.
+    assert lengths.pop("icpc_d2/inference/onnx_predictor.py") <= 350
     assert {name: length for name, length in lengths.items() if length > 250} == {}
 
 

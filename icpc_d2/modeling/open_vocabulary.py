@@ -80,7 +80,7 @@ def _predict_icpc(
 
     def predict(images: Tensor) -> Tensor:
         if tokens is not None:
-            scores = _score_map_of(model, images, tokens)
+            scores = score_map_of(model, images, tokens)
             logits = None
         else:
             encoded = model.encode(images)
@@ -99,7 +99,7 @@ def _predict_icpc(
     return list(map(ModelOutput, decisions, alignments))
 
 
-def _score_map_of(model: ICPC, images: Tensor, tokens: ClassTokens) -> Tensor:
+def score_map_of(model: ICPC, images: Tensor, tokens: ClassTokens) -> Tensor:
     """Compare normalized images (B, 3, H, W) with other classes: cosines (B, K, H / stride, W / stride).
 
     At the level that the losses supervised first or, where its map is more than a cosine, the finest that is none.

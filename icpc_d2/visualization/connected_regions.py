@@ -27,7 +27,9 @@ def connected_regions(labels: np.ndarray, classes: list[int]) -> list[dict[str, 
         mask = (labels == index).astype(np.uint8)
         _, _, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         regions = statistics[1:]  # the first one is what lies around them
-        regions = regions[np.argsort(-regions[:, cv2.CC_STAT_AREA], kind="stable")]
+        # Of equal area, from the top down and from the left: OpenCV's own order is no one's business.
+        order = (cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP)
+        regions = regions[np.lexsort((*regions[:, order].T, -regions[:, cv2.CC_STAT_AREA]))]
         large = regions[regions[:, cv2.CC_STAT_AREA] >= MIN_SHARE * labels.size]
         found.append(
             {

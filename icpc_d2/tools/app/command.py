@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from icpc_d2.inference.exported_predictor import ExportedPredictor, load_predictor
 from icpc_d2.inference.predictor import Predictor
 from icpc_d2.tools.app.uploads import FORMATS, Limits
 from icpc_d2.tools.app.workbench import Workbench, write_examples
@@ -95,7 +96,7 @@ def parse_args(arguments: Sequence[str] | None) -> Namespace:
     """Read the command line."""
     limits = Limits()
     parser = ArgumentParser("icpc app", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", required=True, help="checkpoint, with its config.yaml beside it")
+    parser.add_argument("--weights", required=True, help="checkpoint with its config.yaml, or .onnx with --alignment")
     parser.add_argument("--device", help="cpu, cuda, mps; default: the config's, or the CPU where that is not found")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in; there is no password")
     parser.add_argument("--port", type=int, default=7860, help="0: any free one")
@@ -130,15 +131,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def load(weights: str, device: str | None) -> Predictor:
+def load(weights: str, device: str | None) -> Predictor | ExportedPredictor:
     """Load the model, and try it once, so that the first visitor need not wait.
 
     Raises:
         SystemExit: it cannot be loaded, or has no alignment to show.
     """
     try:
-        predictor = Predictor(weights, device=device)
+        predictor = load_predictor(weights, device)
         predictor(np.zeros((64, 64, 3), np.uint8), predict_from="alignment")
-    except (FileNotFoundError, ValueError) as error:
+    except (ImportError, FileNotFoundError, ValueError) as error:
         sys.exit(f"--weights {weights}: {error}")
     return predictor

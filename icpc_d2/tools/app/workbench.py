@@ -13,6 +13,7 @@ from PIL import Image
 
 from icpc_d2.data.scenes.dataset import draw_scene
 from icpc_d2.data.synonyms import split_classes
+from icpc_d2.inference.exported_predictor import ExportedPredictor
 from icpc_d2.inference.prediction import KINDS, Prediction
 from icpc_d2.inference.predictor import Predictor
 from icpc_d2.tools.app.uploads import Limits, Upload, UploadError, read_upload
@@ -45,7 +46,7 @@ class Comparison(NamedTuple):
 class Workbench:
     """A predictor, and limits for what it is given; safe in threads, as they are."""
 
-    def __init__(self, predictor: Predictor, limits: Limits) -> None:
+    def __init__(self, predictor: Predictor | ExportedPredictor, limits: Limits) -> None:
         self.predictor = predictor
         self.limits = limits
 

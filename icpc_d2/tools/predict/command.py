@@ -26,8 +26,9 @@ import torch
 
 from icpc_d2.checkpoint.download import sha256_of
 from icpc_d2.data.class_list import read_class_list
+from icpc_d2.inference.exported_predictor import load_predictor
 from icpc_d2.inference.prediction import ALPHA, KINDS
-from icpc_d2.inference.predictor import CONFIG_NAME, Predictor
+from icpc_d2.inference.predictor import CONFIG_NAME
 from icpc_d2.tools.predict.manifest import Manifest
 from icpc_d2.tools.predict.shards import Shard, find_shard
 from icpc_d2.tools.predict.source_predictor import SourcePredictor
@@ -39,7 +40,11 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="icpc predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--weights", required=True, help="a checkpoint, with config.yaml beside it as training has it")
+    parser.add_argument(
+        "--weights",
+        required=True,
+        help="a checkpoint with its config.yaml, as training leaves it, or an exported .onnx",
+    )
     parser.add_argument(
         "--input",
         nargs="+",
@@ -97,12 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.classes_file:
             args.classes = read_class_list(args.classes_file).prompt_names
         listed = read_list(args.input_list) if args.input_list else ()
-        predictor = SourcePredictor(Predictor(args.weights, args.device or device_of(shard), args.tta), args)
+        predictor = SourcePredictor(load_predictor(args.weights, args.device or device_of(shard), args.tta), args)
         # Whatever is wrong with the model or the class names is wrong for every image.
         predictor.predict([np.zeros((32, 32, 3), np.uint8)])[0].overlay(args.alpha)
         is_recorded = args.resume or shard.count > 1
         manifest = Manifest(Path(args.output), shard, settings_of(args), args.resume) if is_recorded else None
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if args.classes or args.predict_from == "alignment":

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from icpc_d2.inference.exported_predictor import ExportedPredictor
 from icpc_d2.inference.image_reader import to_rgb
 from icpc_d2.inference.prediction import KINDS, Prediction
 from icpc_d2.inference.predictor import Predictor
@@ -28,7 +29,7 @@ class SourcePredictor:
         seconds: that images took.
     """
 
-    def __init__(self, predictor: Predictor, args: argparse.Namespace) -> None:
+    def __init__(self, predictor: Predictor | ExportedPredictor, args: argparse.Namespace) -> None:
         self.predictor, self.args, self.output = predictor, args, Path(args.output)
         self.failures: dict[str, str] = {}
         self.done, self.seconds = 0, 0.0

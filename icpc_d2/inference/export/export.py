@@ -1,0 +1,103 @@
+"""From a checkpoint to a file that runs without this package, checked against the model before it is kept."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from torch.export import Dim, ExportedProgram
+from torch.fx.experimental import _config as symbolic_shapes
+
+from icpc_d2.files import TEMPORARY
+from icpc_d2.inference.export.check import Comparison, check, compare_with_model, draw_pictures
+from icpc_d2.inference.export.description import describe
+from icpc_d2.inference.export.formats import FORMATS
+from icpc_d2.inference.export.graph import WindowGraph
+from icpc_d2.inference.predictor import load_model, training_colors
+from icpc_d2.visualization import Palette
+
+logger = logging.getLogger(__name__)
+
+# Heights and widths, in pixels, that a file for all sizes is recorded for. `torch.export` takes maps of one pixel for a
+# case of their own; as ONNX the same graph takes smaller images, too.
+SIDES = (33, 8192)
+# Sizes that such a file is traced with and then checked at: none of them special.
+TRACED = (96, 160)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the file should compute; see :class:`icpc_d2.inference.export.graph.WindowGraph`."""
+
+    size: tuple[int, int] | None = None  # height and width that it takes; None: any
+    class_names: Sequence[Sequence[str]] | None = None  # of other classes, all names of each
+    labels: bool = False
+    alignment: bool = False
+    half: bool = False
+
+
+def export_model(source: str | os.PathLike | CfgNode, target: Path, options: ExportOptions) -> list[Comparison]:
+    """Write a checkpoint's model as ``.onnx`` or ``.pt2``; the file appears only after it was run beside the model.
+
+    Args:
+        source: as of :class:`icpc_d2.inference.predictor.Predictor`.
+        target: the file; its folder is made, and its ending says which kind.
+
+    Returns:
+        How far the file is from the model, on two pictures.
+
+    Raises:
+        ExportError: too far; then no file is left.
+        ValueError: the ending or an option does not fit.
+        ImportError: something of the extra ``[export]`` is missing.
+    """
+    if target.suffix not in FORMATS:
+        raise ValueError(f"{target}: found the ending {target.suffix!r}, wanted one of {', '.join(FORMATS)}.")
+    write, load = FORMATS[target.suffix]
+    cfg, model = load_model(source, "cpu")
+    arguments = (model, cfg.INPUT.FORMAT, options.class_names, options.labels, options.alignment)
+    graph = WindowGraph(*arguments)
+    palette = Palette(cfg.MODEL.CLASS_NAMES, training_colors(cfg.DATASETS.TRAIN, cfg.MODEL.CLASS_NAMES))
+    if options.class_names is not None:
+        palette = palette.renamed([name for name, *_ in options.class_names])
+    precision = "float16" if options.half else "float32"
+    predict_from = cfg.MODEL.PREDICT_FROM if options.class_names is None else "alignment"
+    metadata = describe(cfg, palette, graph.output_names, predict_from, precision)
+    program = trace(WindowGraph(*arguments, half=True) if options.half else graph, options.size)
+    sizes = [options.size] * 2 if options.size else [(128, 224), (197, 101)]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=target.parent) as folder:
+        files = write(program, Path(folder) / target.name, graph.output_names, metadata)
+        comparisons = compare_with_model(load(files[0]), graph, sizes)
+        check(comparisons, precision)
+        # Without the old one first: it would be read with the new one's weights.
+        target.unlink(missing_ok=True)
+        for file in reversed(files):
+            os.replace(file, target.with_name(file.name))
+    return comparisons
+
+
+@torch.no_grad()
+def trace(graph: WindowGraph, size: tuple[int, int] | None) -> ExportedProgram:
+    """Record what the graph computes, for images of one size, or of any (None).
+
+    Raises:
+        ValueError: this PyTorch cannot record it for any size.
+    """
+    (picture,) = draw_pictures([size or TRACED])
+    inputs = (torch.from_numpy(picture),)
+    if size is not None:
+        return torch.export.export(graph, inputs, strict=False)
+    if not hasattr(symbolic_shapes, "backed_size_oblivious"):
+        raise ValueError(
+            f"PyTorch {torch.__version__} cannot record a model for images of all sizes: give --size H W, or install "
+            "PyTorch 2.8 or later."
+        )
+    shapes = {"image": {axis: Dim(name, min=SIDES[0], max=SIDES[1]) for axis, name in ((2, "height"), (3, "width"))}}
+    # Else padding would be decided by the size of the example: whether it has any is a question to be left open.
+    with symbolic_shapes.patch(backed_size_oblivious=True):
+        return torch.export.export(graph, inputs, dynamic_shapes=shapes, strict=False)

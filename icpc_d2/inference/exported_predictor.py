@@ -1,0 +1,158 @@
+"""An exported file in the place of a checkpoint: called as `Predictor`, with the same predictions."""
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from icpc_d2.inference.image_reader import ImageLike, to_rgb
+from icpc_d2.inference.prediction import Prediction
+from icpc_d2.inference.predictor import Predictor
+from icpc_d2.modeling.fast.chunked_predictions import ChunkedLogits
+from icpc_d2.modeling.predictions import Window
+from icpc_d2.visualization import Palette
+
+if TYPE_CHECKING:
+    from icpc_d2.inference.onnx_predictor import OnnxPredictor
+
+
+class PreparedImage:
+    """An image as the file takes it, and what the file gives for it, of which the latest one alone is kept.
+
+    Full-size logits are hundreds of megabytes, and a page keeps the predictions of many visitors.
+    """
+
+    def __init__(self, image: np.ndarray, predictor: "OnnxPredictor", latest: dict[str, Any]) -> None:
+        """Prepare an image (H, W, 3); `latest` is shared by all of a predictor's images."""
+        self.output_size = image.shape[:2]
+        self._predictor, self._latest = predictor, latest
+        self._pixels, self._places = predictor.prepare(image)
+        self.image_size = self._pixels.shape[:2]
+
+    def windows(self, name: str) -> list[Window]:
+        """Return the windows of the file's output `name`."""
+        owner, windows = self._latest.get("windows", (None, None))
+        if owner is not self:
+            windows = self._predictor.run(self._pixels, self._places)
+            self._latest["windows"] = (self, windows)
+        return [
+            Window(torch.from_numpy(outputs[name]), outputs[name].shape[1:], rows, columns)
+            for rows, columns, outputs in windows
+        ]
+
+
+class ExportedLogits(ChunkedLogits):
+    """An output of an exported file for one image, computed again where it is asked for late."""
+
+    def __init__(self, image: PreparedImage, name: str) -> None:
+        """Take an image and the name of the output."""
+        super().__init__(image.windows(name), image.image_size, image.output_size)
+        self._image, self._name = image, name
+
+    @property
+    def windows(self) -> list[Window]:
+        """The windows, at full size."""
+        return self._image.windows(self._name)
+
+    @windows.setter
+    def windows(self, windows: list[Window]) -> None:
+        pass
+
+
+class ExportedPredictor:
+    """Segments images with a file of ``icpc export``, run by onnxruntime.
+
+    Attributes:
+        classes: names that the file knows.
+        device: of the model.
+        predict_from: "decoder" or "alignment", as the file was written for.
+        tta: False: each image is seen once.
+    """
+
+    def __init__(self, path: str | os.PathLike, device: str | torch.device | None = None) -> None:
+        """
+        Args:
+            path: ends in ``.onnx``.
+            device: "cpu", or "cuda" where onnxruntime has it; None: a GPU if onnxruntime has it.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ImportError: onnxruntime is missing.
+            ValueError: the file is of another kind, or onnxruntime has no such device.
+        """
+        try:
+            import onnxruntime
+
+            from icpc_d2.inference.onnx_predictor import OnnxPredictor
+        except ImportError as error:
+            raise ImportError("ONNX files need onnxruntime: python -m pip install onnxruntime") from error
+        has_gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+        self.device = torch.device(device or ("cuda" if has_gpu else "cpu"))
+        if self.device.type not in ("cpu", "cuda") or (self.device.type == "cuda" and not has_gpu):
+            raise ValueError(f"this onnxruntime has nothing for the device '{self.device}'; wanted is 'cpu'.")
+        gpu = [("CUDAExecutionProvider", {"device_id": self.device.index or 0})] if self.device.type == "cuda" else []
+        self._predictor = OnnxPredictor(path, [*gpu, "CPUExecutionProvider"], torch.get_num_threads())
+        if "labels" in self._predictor.outputs:
+            raise ValueError(f"{path}: found a file of label maps, wanted one of logits: export without --labels.")
+        self.classes = self._predictor.classes
+        self.tta = False
+        self.predict_from = self._predictor.predict_from
+        self._palette = Palette(self.classes, self._predictor.colors)
+        self._latest: dict[str, Any] = {}
+
+    def __call__(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        classes: Iterable[str | Sequence[str]] | str | None = None,
+        predict_from: str | None = None,
+    ) -> Prediction | list[Prediction]:
+        """Predict an image, or each of a list of them; arguments as of `Predictor`.
+
+        Raises:
+            BadFileError: a file that is no readable image.
+            ValueError: an image that cannot be used, or anything is asked for that the file was not written for.
+        """
+        if not isinstance(images, list | tuple):
+            return self([images], classes, predict_from)[0]
+        if classes is not None:
+            raise ValueError("the file knows its own classes alone: `icpc export --classes` writes one for others.")
+        predict_from = predict_from or self.predict_from
+        if predict_from != self.predict_from and "alignment" not in self._predictor.outputs:
+            raise ValueError(
+                f"the file predicts from the {self.predict_from} alone: `icpc export --alignment` writes one for both."
+            )
+        return [self._predict(image, predict_from) for image in images]
+
+    predict = __call__
+
+    def _predict(self, source: ImageLike, predict_from: str) -> Prediction:
+        start = time.perf_counter()
+        image = to_rgb(source)
+        prepared = PreparedImage(image, self._predictor, self._latest)
+        read = time.perf_counter()
+        logits = ExportedLogits(prepared, "logits" if predict_from == self.predict_from else "alignment")
+        predicted = time.perf_counter()
+        labels = logits.labels().numpy()
+        seconds = {"read": read - start, "model": predicted - read, "labels": time.perf_counter() - predicted}
+        alignment = ExportedLogits(prepared, "alignment") if "alignment" in self._predictor.outputs else None
+        if alignment is None and self.predict_from == "alignment":
+            alignment = logits
+        return Prediction(image, labels, self._palette, predict_from, logits, alignment, seconds)
+
+
+def load_predictor(
+    weights: str | os.PathLike, device: str | torch.device | None = None, tta: bool | None = None
+) -> Predictor | ExportedPredictor:
+    """Load what predicts: an exported ``.onnx`` file, or else a checkpoint; arguments and errors as of their classes.
+
+    Raises:
+        ValueError: test-time augmentation is asked for with an exported file.
+    """
+    if not os.fspath(weights).lower().endswith(".onnx"):
+        return Predictor(weights, device, tta)
+    if tta:
+        raise ValueError("an exported file sees each image once: for test-time augmentation give the checkpoint.")
+    return ExportedPredictor(weights, device)
