@@ -27,10 +27,15 @@ def rms(x: Tensor) -> float:
 
 
 @pytest.mark.parametrize(
-    ("config", "num_norms"),
-    [("denseclip_R50", 55 + 7), ("clip_fpn_R101", 106 + 7), ("icpc_ViTB", 1 + 7), ("semantic_fpn_R50", 55 + 7)],
+    ("config", "num_norms", "device", "kind"),
+    [
+        ("denseclip_R50", 55 + 7, "cuda", nn.SyncBatchNorm),
+        ("denseclip_R50", 55 + 7, "cpu", NaiveSyncBatchNorm),
+        ("clip_fpn_R101", 106 + 7, "cuda", nn.SyncBatchNorm),
+        ("icpc_ViTB", 1 + 7, "cuda", nn.SyncBatchNorm),
+        ("semantic_fpn_R50", 55 + 7, "cuda", nn.SyncBatchNorm),
+    ],
 )
-@pytest.mark.parametrize(("device", "kind"), [("cuda", nn.SyncBatchNorm), ("cpu", NaiveSyncBatchNorm)])
 def test_every_batch_norm_of_two_processes_is_synchronized(
     config: str, num_norms: int, device: str, kind: type[nn.Module]
 ) -> None:
