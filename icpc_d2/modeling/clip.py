@@ -4,7 +4,7 @@ Shapes: B images or sequences, L tokens, D width, h heads.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +83,23 @@ def build_text_model(name: str) -> nn.Module:
     return open_clip.model.CLIP(**{**get_architecture(name), "vision_cfg": _NO_VISION})
 
 
-def project_heads(attn: nn.MultiheadAttention, x: Tensor, parts: slice = slice(0, 3)) -> list[Tensor]:
+def project_heads(
+    attn: nn.MultiheadAttention,
+    x: Tensor,
+    parts: slice = slice(0, 3),
+    arrange: Callable[[Tensor], Tensor] | None = None,
+) -> list[Tensor]:
     """Project tokens (..., L, D) to the queries, keys and values of an attention layer, each (..., h, L, D / h).
 
     Args:
         parts: which of the three are wanted.
+        arrange: lays the projected tokens (..., L, E) out in the sequences that attend; None: as they are.
     """
     width = attn.embed_dim
     rows = slice(parts.start * width, parts.stop * width)
     projected = F.linear(x, attn.in_proj_weight[rows], attn.in_proj_bias[rows])
+    if arrange is not None:
+        projected = arrange(projected)
     return [split_heads(part, attn.num_heads) for part in projected.split(width, dim=-1)]
 
 
@@ -105,36 +113,40 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(-3, -2).flatten(-2)
 
 
-def residual_block(
-    block: nn.Module, x: Tensor, drop_path: float = 0.0, is_causal: bool = False, mask: Tensor | None = None
-) -> Tensor:
+def residual_block(block: nn.Module, x: Tensor, drop_path: float = 0.0, is_causal: bool = False) -> Tensor:
     """Run one of open_clip's residual attention blocks on tokens (B, L, D).
 
     open_clip's own forward is not called: its token layout changed between releases, and it has no stochastic depth.
 
     Args:
         drop_path: probability that a sample skips each of the two residual branches while training.
-        is_causal, mask: see :func:`attend`.
+        is_causal: see :func:`attend`.
     """
-    return add_branches(block, x, attend(block, x, is_causal, mask), drop_path)
+    return add_branches(block, x, attend(block, x, is_causal), drop_path)
 
 
 def attend(
-    block: nn.Module, x: Tensor, is_causal: bool = False, mask: Tensor | None = None, queries: Tensor | None = None
+    block: nn.Module,
+    x: Tensor,
+    is_causal: bool = False,
+    mask: Tensor | None = None,
+    queries: Tensor | None = None,
+    arrange: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Run the attention of a residual block on tokens (B, L, D), but for its output projection.
 
     Args:
         is_causal: whether a token sees those before it alone.
-        mask: (B or 1, 1, Q, L) bool, which tokens (columns) each query (row) sees; None: all.
+        mask: (B or 1, 1, Q, L), 0 where a query (row) sees a token (column), else minus infinity; None: it sees all.
         queries: (B, Q, D), those of the tokens that attend; None: all.
+        arrange: see :func:`project_heads`; B and L are then those of its result.
     """
     normed = block.ln_1(x)
     if queries is None:
-        query, key, value = project_heads(block.attn, normed)
+        query, key, value = project_heads(block.attn, normed, arrange=arrange)
     else:
         (query,) = project_heads(block.attn, block.ln_1(queries), slice(0, 1))
-        key, value = project_heads(block.attn, normed, slice(1, 3))
+        key, value = project_heads(block.attn, normed, slice(1, 3), arrange)
     return merge_heads(F.scaled_dot_product_attention(query, key, value, mask, is_causal=is_causal))
 
 

@@ -139,3 +139,37 @@ def test_bad_arguments_are_named(arguments: list[str], complaint: str, capsys: p
     with pytest.raises(SystemExit):
         main(arguments)
     assert complaint in capsys.readouterr().err
+
+
+def test_kernels_of_the_paper_s_model_stay_few(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """At small images, which change no count but that of the strips: one an image there, as on a GPU at 512 pixels."""
+    out = tmp_path / "kernels.json"
+    assert main(["kernels", "--size", "64", "--json", str(out)]) == 0
+    counts = json.loads(out.read_text())
+    bounds = {
+        "forward": 1000,
+        "backward": 1100,
+        "inference": 600,
+        "text_forward": 230,
+        "text_backward": 240,
+        "losses_forward": 150,
+        "read_backs": 4,
+    }
+    assert {name: counts[name] for name, most in bounds.items() if not 0 < counts[name] <= most} == {}
+    # Whole prompts take some 14 operators for each of 12 layers; fewer cannot be right.
+    assert counts["text_forward"] > 150 and counts["forward"] > sum(
+        counts[f"{part}_forward"] for part in ("backbone", "text", "context_decoder", "head")
+    )
+    report = capsys.readouterr().out
+    assert "K = 150, B = 4, size 64, as on cuda" in report
+    assert f"read-backs of a step: {counts['read_backs']}" in report
+
+
+def test_kernels_of_another_model_are_those_of_the_whole(tmp_path: Path) -> None:
+    out = tmp_path / "kernels.json"
+    config = str(CONFIGS / "ade20k/semantic_fpn_R50.yaml")
+    assert main(["kernels", "--config-file", config, "--size", "64", "--batch", "2", "--json", str(out)]) == 0
+    counts = json.loads(out.read_text())
+    assert set(counts) == {"forward", "backward", "inference", "read_backs"}
+    # ResNet-50 alone has 53 convolutions and as many norms.
+    assert counts["inference"] > 106 and counts["read_backs"] <= 4

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.compiled_method import CompiledMethod
 from icpc_d2.modeling.fast.packed_tokens import PackedClassTokens, PackedSequences
+from icpc_d2.modeling.fast.quick_gelu import replace_quick_gelus
 from icpc_d2.modeling.text.prompts import Context
 from icpc_d2.modeling.text.text_encoder import TextEncoder
 
@@ -36,6 +37,7 @@ class PackedTextEncoder(CompiledMethod, TextEncoder):
             checkpoint: whether to keep no activations for backward, and compute them again.
         """
         super().__init__(architecture)
+        replace_quick_gelus(self.transformer)
         self.max_activation_mib = max_activation_mib
         self.checkpoint = checkpoint
 
@@ -61,7 +63,7 @@ class PackedTextEncoder(CompiledMethod, TextEncoder):
         """Return how many tokens of an image are encoded at once."""
         if not self.max_activation_mib:
             return sys.maxsize
-        # Values of D kept by a layer for its backward: 2 norms, 3 projections, 3 sums, 3 x 4 in the MLP.
+        # Values of D kept by a layer for its backward: 2 norms, 3 projections, 3 sums, 3 x 4 in the MLP at most.
         layers = len(self.transformer.resblocks) if torch.is_grad_enabled() else 1
         bytes_per_token = batch * layers * 20 * self.width * self.positional_embedding.element_size()
         return self.max_activation_mib * 2**20 // bytes_per_token
@@ -70,15 +72,20 @@ class PackedTextEncoder(CompiledMethod, TextEncoder):
         """Run names behind their prefix (B, n, D); return their embeddings (B, S * M, C)."""
         (batch, num_prefix), count = prefix.shape[:2], len(sequences.ids)
         positions = self.positional_embedding
-        prefix = prefix + positions[:num_prefix]
         names = self.token_embedding(sequences.ids) + positions[num_prefix + sequences.offsets]
-        x = torch.cat([prefix[:, None].expand(-1, count, -1, -1), names.expand(batch, -1, -1, -1)], dim=2).flatten(0, 1)
-        mask = sequences.mask.repeat(batch, 1, 1, 1)
+        x = torch.cat([prefix + positions[:num_prefix], names.flatten(0, 1).expand(batch, -1, -1)], dim=1)
+        mask, eot_mask = (mask.repeat(batch, 1, 1, 1) for mask in (sequences.mask, sequences.eot_mask))
+        device = x.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            # Once, instead of in every layer.
+            mask, eot_mask = (mask.to(torch.get_autocast_dtype(device)) for mask in (mask, eot_mask))
         *blocks, last = self.transformer.resblocks
         for block in blocks:
-            x = clip.residual_block(block, x, mask=mask)
+            attended = clip.attend(block, x, mask=mask, arrange=sequences.split)
+            x = clip.add_branches(block, x, sequences.join(attended))
         # EOT alone is read out, so that nothing else has to attend in the last layer.
-        eot = x.take_along_dim(sequences.eot_positions.repeat(batch, 1)[..., None], dim=1)
-        attended = clip.attend(last, x, mask=sequences.eot_mask.repeat(batch, 1, 1, 1), queries=eot)
-        embeddings = self.ln_final(clip.add_branches(last, eot, attended)) @ self.text_projection
-        return embeddings.unflatten(0, (batch, count)).flatten(1, 2)
+        names = x[:, num_prefix:].unflatten(1, (count, -1))
+        eot = names.take_along_dim(sequences.eot_positions[None, ..., None], dim=2)
+        attended = clip.attend(last, x, mask=eot_mask, queries=eot.flatten(0, 1), arrange=sequences.split)
+        eot = clip.add_branches(last, eot.flatten(1, 2), attended.unflatten(0, (batch, -1)).flatten(1, 2))
+        return self.ln_final(eot) @ self.text_projection

@@ -1,5 +1,7 @@
 """Class tokens packed behind one prefix: ``[SOT, V, I, name_1, EOT, name_2, EOT, ...]``, with few tokens of padding.
 
+Sequences share the prefix: tokens lie side by side, the prefix once, and are laid out in sequences to attend alone.
+
 Shapes: K classes in S sequences of at most M names, T tokens of the names of a sequence, n of the prefix, L = n + T.
 """
 
@@ -13,8 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from icpc_d2.modeling.fast.cache import WeightCache
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 
-# Attention costs the square of a sequence, and a prefix is computed anew in each.
-SEQUENCE_TOKENS = 192
+# Attention costs the square of a sequence, and each lets its own copy of the prefix attend.
+SEQUENCE_TOKENS = 64
 
 
 class PackedSequences(NamedTuple):
@@ -22,9 +24,24 @@ class PackedSequences(NamedTuple):
 
     ids: Tensor  # (S, T) token ids
     offsets: Tensor  # (S, T) place of each token in its own name
-    mask: Tensor  # (S, 1, L, L) bool, whether a token (row) sees another: the prefix and its own name, up to itself
-    eot_positions: Tensor  # (S, M) where the names end in their sequence; 0 where a sequence has fewer than M
+    # (S, 1, L, L), added to attention: 0 where a token (row) sees another, which is the prefix and its own name up to
+    # itself; elsewhere minus infinity. PyTorch would turn a mask of booleans into this in every layer.
+    mask: Tensor
+    eot_positions: Tensor  # (S, M) where the names end among the T tokens; 0 where a sequence has fewer than M
     eot_mask: Tensor  # (S, 1, M, L), the rows of `mask` at these positions
+
+    def split(self, tokens: Tensor) -> Tensor:
+        """Lay tokens (B, n + S * T, E) out in sequences behind a copy of the prefix each, (B * S, L, E)."""
+        num_names = self.ids.numel()
+        prefix, names = tokens.split([tokens.shape[1] - num_names, num_names], dim=1)
+        names = names.unflatten(1, self.ids.shape)
+        return torch.cat([prefix[:, None].expand(-1, len(self.ids), -1, -1), names], dim=2).flatten(0, 1)
+
+    def join(self, sequences: Tensor) -> Tensor:
+        """Undo :meth:`split`, as the prefix is alike in all sequences of an image."""
+        count, num_tokens = self.ids.shape
+        prefix, names = sequences.split([sequences.shape[1] - num_tokens, num_tokens], dim=1)
+        return torch.cat([prefix.unflatten(0, (-1, count))[:, 0], names.unflatten(0, (-1, count)).flatten(1, 2)], dim=1)
 
 
 class PackedClassTokens(ClassTokens):
@@ -46,10 +63,10 @@ class PackedClassTokens(ClassTokens):
         owners = _pad([torch.cat([torch.full_like(name, 1 + i) for i, name in enumerate(row)]) for row in rows])
         mask = torch.ones(len(bins), num_prefix + ids.shape[1], num_prefix + ids.shape[1], dtype=torch.bool)
         mask[:, num_prefix:, num_prefix:] = owners[:, :, None] == owners[:, None]
-        mask = mask.tril()[:, None]
-        eot_positions = _pad([num_prefix - 1 + length.cumsum(0) for length in lengths])
+        mask = torch.zeros(mask.shape).masked_fill(~mask.tril(), -torch.inf)[:, None]
+        eot_positions = _pad([length.cumsum(0) - 1 for length in lengths])
         offsets = _pad([torch.cat([torch.arange(len(name)) for name in row]) for row in rows])
-        eot_mask = mask.take_along_dim(eot_positions[:, None, :, None], dim=2)
+        eot_mask = mask.take_along_dim(num_prefix + eot_positions[:, None, :, None], dim=2)
         packed = PackedSequences(ids, offsets, mask, eot_positions, eot_mask)
         for name, value in packed._asdict().items():
             self.register_buffer(f"packed_{name}", value, persistent=False)

@@ -3,8 +3,10 @@
 icpc benchmark text --classes 847 --batch 2
 icpc benchmark inference --size 1024 --against denseclip
 icpc benchmark step --device cuda MODEL.CHANNELS_LAST True SOLVER.AMP.ENABLED True
+icpc benchmark kernels
 
-`step` compares a step of the training with itself without the options.
+`step` compares a step of the training with itself without the options. `kernels` measures no time: it counts the
+operators that a step and an inference call, and the values that they wait for, as on `--as-device` but on the CPU.
 
 Both forms run in one process and in turns, and medians are compared; so are their results and gradients, and a
 difference above the tolerance is an error. Peak memory is measured in a process for each form, as the rise above what
@@ -23,7 +25,8 @@ import torch
 from icpc_d2.analysis.macs import count_macs
 from icpc_d2.analysis.timing import alternate, max_abs_diff, max_rel_diff, peak_growth
 from icpc_d2.config import get_config_file
-from icpc_d2.tools.benchmark.cases import CASES, Case, build_case
+from icpc_d2.tools.benchmark.cases import CASES, Case, build_case, read_config
+from icpc_d2.tools.benchmark.kernels import count_kernels, format_counts
 
 # float32, largest difference of outputs, and of gradients relative to the largest of their tensor; of cases whose two
 # computations give the same.
@@ -101,7 +104,7 @@ def headline(args: Namespace) -> str:
 def parse_args(arguments: Sequence[str]) -> Namespace:
     """Read the command line."""
     parser = ArgumentParser("icpc benchmark", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("case", choices=CASES)
+    parser.add_argument("case", choices=(*CASES, "kernels"))
     parser.add_argument("--config-file", default=get_config_file("ade20k/icpc_R50.yaml"))
     parser.add_argument("--classes", type=int, default=0, metavar="K", help="other than the config's")
     parser.add_argument("--batch", type=int, default=0, metavar="B", help="images; default 1, for training 4")
@@ -111,6 +114,9 @@ def parse_args(arguments: Sequence[str]) -> Namespace:
     )
     parser.add_argument("--against", choices=("denseclip",), help="another method in place of the paper's form")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--as-device", choices=("cpu", "cuda"), default="cuda", help="of kernels: whose strips to count"
+    )
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
     parser.add_argument("--count", action="store_true", help="count multiply-adds instead, backward pass included")
     parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
@@ -130,14 +136,25 @@ def parse_args(arguments: Sequence[str]) -> Namespace:
         parser.error("--device cuda: torch finds no GPU")
     if args.count:
         args.device = "meta"
-    args.batch = args.batch or (4 if args.case == "train" else 1)
+    args.batch = args.batch or (4 if args.case in ("train", "kernels") else 1)
     return args
+
+
+def report_kernels(args: Namespace) -> int:
+    """Count the operators of a config, and say so."""
+    counts = count_kernels(read_config(args), args)
+    print(f"{headline(args)}, as on {args.as_device}\n\n{format_counts(counts)}")
+    if args.json:
+        args.json.write_text(json.dumps(counts, indent=2) + "\n")
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns 1 where the two forms differ by more than the tolerance."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     args = parse_args(arguments)
+    if args.case == "kernels":
+        return report_kernels(args)
     case = build_case(args)
     if args.peak_of:
         print(peak_growth(getattr(case, args.peak_of), args.device))
