@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icpc_d2.modeling import ICPC
+from icpc_d2.modeling import ICPC, clip
 from icpc_d2.tools.benchmark import cases
 from icpc_d2.tools.benchmark.cases import build_case
 from icpc_d2.tools.benchmark.command import differences, main, parse_args
@@ -141,10 +141,18 @@ def test_bad_arguments_are_named(arguments: list[str], complaint: str, capsys: p
     assert complaint in capsys.readouterr().err
 
 
-def test_kernels_of_the_paper_s_model_stay_few(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """At small images, which change no count but that of the strips: one an image there, as on a GPU at 512 pixels."""
+def test_kernels_of_the_paper_s_model_stay_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """As deep as CLIP's RN50 but narrow, which changes no count; of small images, which take one strip."""
+    architecture = clip.get_architecture("RN50-quickgelu")
+    architecture["embed_dim"] = 64
+    architecture["vision_cfg"] |= {"width": 8, "image_size": 64}
+    architecture["text_cfg"] |= {"width": 64, "heads": 2}
+    (tmp_path / "narrow.json").write_text(json.dumps(architecture))
+    monkeypatch.setattr(clip, "ARCHITECTURES", tmp_path)
     out = tmp_path / "kernels.json"
-    assert main(["kernels", "--size", "64", "--json", str(out)]) == 0
+    assert main(["kernels", "--size", "64", "--json", str(out), "MODEL.CLIP.ARCH", "narrow"]) == 0
     counts = json.loads(out.read_text())
     bounds = {
         "forward": 1000,
