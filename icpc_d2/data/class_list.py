@@ -3,7 +3,8 @@
 A class list has one class a line, in the order of the training ids: ``name | r g b | other name | id``. Only the name
 is needed.
 
-- ``name`` is what the prompts say: plain English, unique.
+- ``name`` is what the prompts say: plain English, unique. Further names of a class follow behind commas, ``boat,
+  ship``; a name that holds a comma stands in quotation marks.
 - ``r g b`` is the display colour, 0..255. Label maps in colour are read by it.
 - ``other name`` is what the data set or Detectron2 calls the class, where that differs; reports use it.
 - ``id`` is the value of the class in the data set's own label files. Where none is given, classes are numbered 0, 1, 2,
@@ -19,6 +20,7 @@ name | model's name``, or one name where both say the same. Several of the model
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,7 @@ import numpy as np
 from icpc_d2.data.foreign_lists import check_shape
 from icpc_d2.data.label_code import Color, LabelCode
 from icpc_d2.data.list_text import plain, read_lines
+from icpc_d2.data.synonyms import split_synonyms
 
 CLASS_LISTS = Path(__file__).parent / "classes"
 SHARED_CLASSES = Path(__file__).parent / "shared_classes"
@@ -42,6 +45,7 @@ class Line(NamedTuple):
     other: str  # as reports show it
     color: Color | None  # (r, g, b), 0..255
     id: int | None  # in the data set's own label files
+    synonyms: tuple[str, ...] = ()  # further names for prompts
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,15 @@ class ClassList:
     ids: list[int]  # of each class in the data set's own label files
     ignored: Sequence[Line] = ()  # lines that name ignored pixels
     has_ids: bool = False  # the file says what is called what in label files
+    synonyms: Sequence[tuple[str, ...]] = ()  # further names of each class for prompts; empty where none has any
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def all_names(self) -> list[tuple[str, ...]]:
+        """All names of each class for prompts."""
+        return [(name, *more) for name, more in zip_longest(self.prompt_names, self.synonyms, fillvalue=())]
 
     def label_code(self, ignore_label: int) -> LabelCode:
         """Return how label files are to be read, which become class ids and `ignore_label`."""
@@ -102,7 +112,7 @@ def read_class_list(name: str | Path) -> ClassList:
     if not rows:
         raise ValueError(f"{path}: found no class, wanted one a line.")
     columns = zip(*rows, strict=True)
-    prompt_names, names, colors, ids = ([value for value in column if value is not None] for column in columns)
+    prompt_names, names, colors, ids, more = ([value for value in column if value is not None] for column in columns)
     for what, values in (("class names", prompt_names), ("other names", names)):
         _check_unique(path, what, values, key=lambda value: plain(value).casefold())
     _check_unique(path, "ids", [*ids, *(line.id for line in ignored if line.id is not None)])
@@ -113,7 +123,8 @@ def read_class_list(name: str | Path) -> ClassList:
     left_out = {line.id for line in ignored}
     numbers = (number for number in range(len(rows) + len(ignored)) if number not in left_out)
     has_ids = bool(ids or left_out - {None})
-    return ClassList(prompt_names, names, colors, ids or [next(numbers) for _ in rows], ignored, has_ids)
+    synonyms = more if any(more) else ()
+    return ClassList(prompt_names, names, colors, ids or [next(numbers) for _ in rows], ignored, has_ids, synonyms)
 
 
 def _parse(text: str, where: str) -> Line:
@@ -125,8 +136,13 @@ def _parse(text: str, where: str) -> Line:
             f"{where}: found {text!r}, wanted 'name', 'name | r g b' or 'name | r g b | other name | id', colours of "
             f"0..255, ids of 0..{MAX_ID}."
         )
-    name = IGNORE if name.casefold() == IGNORE else name
-    return Line(name, other or name, tuple(int(v) for v in values) or None, int(number) if number else None)
+    try:
+        name, *more = split_synonyms(name)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    name = IGNORE if name.casefold() == IGNORE and not more else name
+    color, number = tuple(int(v) for v in values) or None, int(number) if number else None
+    return Line(name, other or name, color, number, tuple(more))
 
 
 def _check_ignored(path: Path, found: Sequence[tuple[int, Line]], has_colors: bool, has_ids: bool) -> None:

@@ -82,7 +82,8 @@ def _names_of(dataset: str) -> list[Names]:
     metadata = MetadataCatalog.get(dataset) if dataset in MetadataCatalog.list() else {}
     stuff = metadata.get("stuff_classes") or []
     prompts = metadata.get("prompt_classes") or stuff
-    return [_names(pair) for pair in zip(prompts, stuff, strict=True)]
+    synonyms = metadata.get("prompt_synonyms") or [()] * len(stuff)
+    return [_names((prompt, name, *more)) for prompt, name, more in zip(prompts, stuff, synonyms, strict=True)]
 
 
 def _names(names: Iterable[str]) -> Names:

@@ -159,6 +159,7 @@ def set_metadata(name: str, classes: ClassList, image_root: str, label_root: str
         ignore_label=ignore_label,
         evaluator_type="sem_seg",
         **({"stuff_colors": classes.colors} if classes.colors else {}),
+        **({"prompt_synonyms": classes.synonyms} if classes.synonyms else {}),
     )
 
 

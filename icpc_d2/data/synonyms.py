@@ -6,6 +6,7 @@ sky; "salt, pepper"                 a name that holds a comma, in quotation mark
 """
 
 import re
+from collections.abc import Iterable, Sequence
 
 # A separator has an even number of quotation marks behind it.
 _OUTSIDE_QUOTES = r'{}(?=(?:[^"]*"[^"]*")*[^"]*$)'
@@ -32,6 +33,17 @@ def split_classes(text: str) -> list[tuple[str, ...]]:
     if len(classes := _split(text, ";")) > 1:
         return [split_synonyms(part) for part in classes if part.strip()]
     return [(name,) for name in map(_plain, _split(text, ",")) if name]
+
+
+def names_of_classes(classes: Iterable[str | Sequence[str]] | str) -> tuple[tuple[str, ...], ...]:
+    """Return the names of each class of a text, or of a list whose entries are texts or lists of the names of a class.
+
+    Raises:
+        ValueError: see :func:`split_synonyms`.
+    """
+    if isinstance(classes, str):
+        return tuple(split_classes(classes))
+    return tuple(split_synonyms(names) if isinstance(names, str) else tuple(names) for names in classes)
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -32,7 +32,7 @@ from icpc_d2.config.load import load_config
 from icpc_d2.config.resolve import resolve_device, resolve_norms
 from icpc_d2.data.augmentation import resizes_at_scales
 from icpc_d2.data.class_matching import class_colors_of
-from icpc_d2.data.synonyms import split_classes, split_synonyms
+from icpc_d2.data.synonyms import names_of_classes
 from icpc_d2.inference.image_reader import ImageLike, ModelInput, read_input
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.modeling import ICPC
@@ -124,10 +124,9 @@ class Predictor:
         Args:
             images: each a path, a PIL image, or an array (H, W, 3) or (H, W) of uint8, RGB or grey. Those of a list
                 that have one size go through the model together.
-            classes: any names to predict from the alignment. A list has a class in each entry, whose names stand in
-                it between commas or as a list of their own; a text is read by
-                :func:`icpc_d2.data.synonyms.split_classes`. The text embeddings of a class's names are averaged, and
-                the first one names it.
+            classes: any names to predict from the alignment, read by
+                :func:`icpc_d2.data.synonyms.names_of_classes`. The text embeddings of a class's names are averaged,
+                and the first one names it.
             predict_from: "decoder" or "alignment"; None: :attr:`predict_from`, or the alignment if there are `classes`.
 
         Raises:
@@ -138,7 +137,7 @@ class Predictor:
             return self([images], classes, predict_from)[0]
         tokens, palette = None, self._palette
         if classes is not None:
-            tokens, palette = self._vocabulary(read_names(classes))
+            tokens, palette = self._vocabulary(names_of_classes(classes))
         predict_from = predict_from or (self.predict_from if classes is None else "alignment")
         inputs = [self._read(image) for image in images]
         by_size = defaultdict(list)
@@ -182,17 +181,6 @@ class Predictor:
             f"head is bound to the {len(self.classes)} training classes."
         )
         return self._model.class_tokens.renamed(names), self._palette.renamed([name for name, *_ in names])
-
-
-def read_names(classes: Iterable[str | Sequence[str]] | str) -> tuple[tuple[str, ...], ...]:
-    """Return the names of each class, as :class:`Predictor` is asked for them.
-
-    Raises:
-        ValueError: an empty name, or values for the classes of a dict.
-    """
-    if isinstance(classes, str):
-        return tuple(split_classes(classes))
-    return tuple(split_synonyms(names) if isinstance(names, str) else tuple(names) for names in classes)
 
 
 def load_model(

@@ -45,6 +45,19 @@ def test_the_model_ignores_what_16_bit_files_ignore() -> None:
     assert ignore_label_of(256) == IGNORE_16_BIT
 
 
+def test_several_names_of_a_class(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text('sky\nboat, ship,vessel | | Boat\n"salt, pepper"\nignore | | | 9\n', encoding="utf-8")
+    classes = read_class_list(path)
+    assert classes.prompt_names == ["sky", "boat", "salt, pepper"]
+    assert classes.names == ["sky", "Boat", "salt, pepper"]
+    assert classes.synonyms == [(), ("ship", "vessel"), ()]
+    assert classes.all_names == [("sky",), ("boat", "ship", "vessel"), ("salt, pepper",)]
+    path.write_text("sky\nboat,, ship\n")
+    with pytest.raises(ValueError, match=r"classes\.txt, line 2: found 'boat,, ship'"):
+        read_class_list(path)
+
+
 def test_other_names_and_missing_colours(tmp_path: Path) -> None:
     path = tmp_path / "classes.txt"
     path.write_text("sky\n\nbrick wall | | wall-brick\n", encoding="utf-8")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from icpc_d2.config import add_icpc_config
 from icpc_d2.data import SemSegDatasetMapper
-from icpc_d2.data.class_matching import label_code_of
+from icpc_d2.data.class_matching import class_order, label_code_of
 from icpc_d2.data.folders import register_folder_dataset, register_folders
 from icpc_d2.data.reading import BadFileError, read_label
 from icpc_d2.evaluation import build_evaluator
@@ -46,6 +46,17 @@ def in_color(folder: Path) -> None:
     for file in (folder / "labels").rglob("*.png"):
         paint(LABEL).save(file)
     (folder / "classes.txt").write_text("sky | 10 20 30\nroad | 200 0 0\nignore | 255 255 255\n")
+
+
+def test_several_names_of_a_class_are_names_for_prompts_and_for_matching(folder: Path) -> None:
+    (folder / "classes.txt").write_text("sky\nroad, street\n")
+    register_folder_dataset("several", folder, "train")
+    metadata = MetadataCatalog.get("several")
+    assert metadata.stuff_classes == metadata.prompt_classes == ["sky", "road"]
+    assert metadata.prompt_synonyms == [(), ("street",)]
+    (folder / "classes.txt").write_text("street\nsky\n")
+    register_folder_dataset("renamed", folder, "val")
+    assert class_order("renamed", training_set="several") == [1, 0]
 
 
 def test_a_folder_is_a_data_set(folder: Path) -> None:

@@ -13,6 +13,7 @@ from icpc_d2.config import add_icpc_config, get_config_file
 from icpc_d2.config.load import ConfigError, load_config
 from icpc_d2.engine import setup
 from icpc_d2.engine.setup import check_ranges, resolve_classes
+from icpc_d2.modeling.class_names import get_synonyms
 from tests.support.programs import ROOT
 from tests.support.training import arguments, make_data, make_trainer
 
@@ -122,6 +123,13 @@ def test_values_out_of_range(options: list[str], message: str) -> None:
 def test_contradictions(data: Path, tmp_path: Path, overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         setup(arguments(data, tmp_path, **overrides))
+
+
+def test_several_names_of_a_class_go_into_the_config_of_the_run(data: Path, tmp_path: Path) -> None:
+    (data / "classes.txt").write_text("sky\nboat, ship\ncar\n")
+    assert setup(arguments(data, tmp_path)).MODEL.CLASS_SYNONYMS == [[], ["ship"], []]
+    written = load_config(str(tmp_path / "config.yaml"))
+    assert get_synonyms(written) == [("sky",), ("boat", "ship"), ("car",)]
 
 
 @pytest.mark.parametrize("key", ["DATASETS.TRAIN", "DATASETS.TEST"])

@@ -129,7 +129,7 @@ def _by_name(args: argparse.Namespace) -> Source:
         except AssertionError as error:  # Detectron2's, for a folder without files
             raise ValueError(str(error)) from error
     names = list(metadata.get("prompt_classes") or metadata.stuff_classes)
-    reading = Reading(names, label_code_of(name), args.value_range)
+    reading = Reading(names, label_code_of(name), args.value_range, metadata.get("prompt_synonyms", ()))
     if metadata.get("image_root") and metadata.get("sem_seg_root"):
         return pair_files(Path(metadata.image_root), Path(metadata.sem_seg_root), args.suffixes), reading
     paths = [(Path(sample["file_name"]), Path(sample["sem_seg_file_name"])) for sample in samples]
@@ -160,7 +160,8 @@ def _by_folders(args: argparse.Namespace) -> Source:
     classes = read_class_list(args.classes)
     ignore_label = args.ignore_label if args.ignore_label is not None else ignore_label_of(len(classes))
     code = classes.label_code(ignore_label)
-    return pair_files(args.images, args.labels, args.suffixes), Reading(classes.prompt_names, code, args.value_range)
+    reading = Reading(classes.prompt_names, code, args.value_range, classes.synonyms)
+    return pair_files(args.images, args.labels, args.suffixes), reading
 
 
 def _draw(pairs: Sequence[Pair], reading: Reading, folder: Path, count: int) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -70,12 +71,13 @@ class Reading:
     names: Sequence[str]  # of the K classes, as the prompts say them
     code: LabelCode  # what label files mean
     value_range: Sequence[float] = ()  # of images of more than 8 bits
+    synonyms: Sequence[Sequence[str]] = ()  # further names of each class
 
 
 def inspect(pairing: Pairing, reading: Reading, workers: int = 1) -> Report:
     """Read every file of a data set, `workers` at a time."""
     report = Report(reading.names)
-    report.faults += [*_faults_of_pairing(pairing), *faults_of_names(reading.names)]
+    report.faults += [*_faults_of_pairing(pairing), *faults_of_names([*reading.names, *chain(*reading.synonyms)])]
     pairs = pairing.pairs
     report.pairs = len(pairs)
     if not pairs:

@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         shard = find_shard(args.shard)
         if args.classes_file:
-            args.classes = read_class_list(args.classes_file).prompt_names
+            args.classes = read_class_list(args.classes_file).all_names
         listed = read_list(args.input_list) if args.input_list else ()
         predictor = SourcePredictor(load_predictor(args.weights, args.device or device_of(shard), args.tta), args)
         # Whatever is wrong with the model or the class names is wrong for every image.
