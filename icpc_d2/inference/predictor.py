@@ -214,14 +214,12 @@ def read_config(weights: Path) -> CfgNode:
     if not weights.is_file():
         raise FileNotFoundError(f"There is no checkpoint '{weights}'.")
     config, text = weights, config_within(weights)
-    if text is None:
-        config = weights.with_name(CONFIG_NAME)
-        if not config.is_file():
-            read_weights(str(weights))  # says so if it is damaged
-            raise FileNotFoundError(
-                f"There is no {CONFIG_NAME} beside {weights}, nor a config inside of it. Copy the one that training "
-                "wrote into its output folder, or give a config instead: Predictor(cfg) with MODEL.WEIGHTS set."
-            )
+    if text is None and not (config := weights.with_name(CONFIG_NAME)).is_file():
+        read_weights(str(weights))  # says so if it is damaged
+        raise FileNotFoundError(
+            f"There is no {CONFIG_NAME} beside {weights}, nor a config inside of it. Copy the one that training wrote "
+            "into its output folder, or give a config instead: Predictor(cfg) with MODEL.WEIGHTS set."
+        )
     # Another release of Detectron2 may have keys that this one does not know; they concern none of our models.
     cfg = load_config(str(config), text=text, skip_unknown=True)
     cfg.MODEL.WEIGHTS = str(weights)

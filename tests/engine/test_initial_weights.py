@@ -29,7 +29,7 @@ def check(config: str, *options: str, eval_only: bool = False, resume: bool = Fa
 
 
 def test_random_weights_are_a_word_of_the_user(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("MODEL: {META_ARCHITECTURE: ICPC}\n")
+    (tmp_path / "mine.yaml").write_text("MODEL: {META_ARCHITECTURE: ICPC, BACKBONE: {FREEZE_AT: 0}}\n")
     args = Namespace(config_file=str(tmp_path / "mine.yaml"), opts=[], resume=False, eval_only=False)
     with pytest.raises(ConfigError, match=r'MODEL\.WEIGHTS is set nowhere, .* for random ones, say MODEL\.WEIGHTS ""'):
         check_weights(load_config(args.config_file), args)
