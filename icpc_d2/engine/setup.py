@@ -16,6 +16,7 @@ from detectron2.engine import default_setup
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from icpc_d2.config.detectron2_keys import check_detectron2_keys
 from icpc_d2.config.load import ConfigError, leaves, nearest
 from icpc_d2.config.resolve import resolve_device, resolve_norms, resolve_precision
 from icpc_d2.data.class_frequency import REPEAT_SAMPLER
@@ -78,6 +79,7 @@ def setup(args: Namespace) -> CfgNode:
     """
     cfg = read_config_of(args)
     check_ranges(cfg)
+    check_detectron2_keys(cfg)
     is_train = not args.eval_only
     check_weights(cfg, args)
     if comm.is_main_process():

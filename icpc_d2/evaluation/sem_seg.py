@@ -50,8 +50,8 @@ class SemSegEvaluator(evaluation.SemSegEvaluator):
         self._label_code = label_code_of(dataset_name, order)
         if order is not None:  # everything is in the model's order
             self._class_names = [self._class_names[k] for k in inverse(order)]
-            ids = self._contiguous_id_to_dataset_id
-            self._contiguous_id_to_dataset_id = ids and {order[k]: value for k, value in ids.items()}
+            ids = self._contiguous_id_to_dataset_id or {k: k for k in range(len(order))}
+            self._contiguous_id_to_dataset_id = {order[k]: value for k, value in ids.items()}
         # Number of classes in the labels, and in the model's output.
         self._label_classes = self._model_classes = self._num_classes
         self._candidates: Sequence[int] | None = None  # that a prediction is chosen from; None: all

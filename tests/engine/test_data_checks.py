@@ -1,18 +1,23 @@
 """What is wrong with the data is said before a training starts, with the file, the class and what to do."""
 
+import shutil
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from icpc_d2.config.load import ConfigError
 from icpc_d2.data.label_code import LabelCode
 from icpc_d2.data.survey import survey_labels
 from icpc_d2.engine import setup
-from tests.support.training import arguments, make_data
+from icpc_d2.engine.main import main
+from icpc_d2.inference.predictor import Predictor
+from tests.support.results import read_results
+from tests.support.training import arguments, make_data, make_trainer
 
 
 @pytest.fixture
@@ -109,3 +114,35 @@ def test_a_large_set_is_sampled_until_two_classes_are_seen(tmp_path: Path) -> No
     assert (found.present, found.total) == ([0, 1], 12)
     assert 3 < found.files <= 12
     assert survey_labels(samples, {"a": LabelCode(2)}, wanted=1, at_least=3).files == 3
+
+
+def test_results_of_a_training_and_of_sets_in_another_order(data: Path, tmp_path: Path) -> None:
+    (data / "classes.txt").write_text("a | 200 0 0\nb | 0 200 0\nc | 0 0 200\n")
+    output = tmp_path / "output"
+    results = main(arguments(data, output, SOLVER__MAX_ITER=2, TEST__EVAL_PERIOD=0, TEST__SEM_SEG__NUM_PICTURES=1))
+    figures = results["sem_seg"]
+    assert figures["mIoU"] == read_results(output)["mIoU"]
+
+    other = shutil.copytree(data, tmp_path / "other")
+    relabel(other, "val", lambda label: np.array([2, 0, 1], np.uint8)[label])  # class k is called [2, 0, 1][k] there
+    (other / "classes.txt").write_text("B\nC\nA\n")
+    args = arguments(data, tmp_path / "again", MODEL__WEIGHTS=output / "model_final.pth", TEST__SEM_SEG__NUM_PICTURES=1)
+    args.eval_only = True
+    found = main(with_sets(args, f"('folder:{data}/train',)", f"('folder:{other}/val',)"))["sem_seg"]
+    assert {name.lower(): value for name, value in found.items()} == pytest.approx(
+        {name.lower(): value for name, value in figures.items()}, nan_ok=True
+    )
+
+    # In a process that has never heard of the folder.
+    for name in [name for name in DatasetCatalog.list() if name.startswith("folder:")]:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    prediction = Predictor(output / "model_final.pth", "cpu")(np.zeros((32, 32, 3), np.uint8))
+    colors = np.array([(200, 0, 0), (0, 200, 0), (0, 0, 200)], np.uint8)
+    np.testing.assert_array_equal(prediction.color(), colors[prediction.labels])
+
+
+def test_batch_norm_of_a_single_value(data: Path, tmp_path: Path) -> None:
+    trainer = make_trainer(data, tmp_path / "output", SOLVER__IMS_PER_BATCH=1, MODEL__SEM_SEG_HEAD__NORM="GN")
+    with pytest.raises(ValueError, match=r"BatchNorm needs .* 1 image of 32 x 32 pixels .*SOLVER.IMS_PER_BATCH"):
+        trainer.train()

@@ -60,6 +60,18 @@ def test_agrees_with_detectron2(dataset: TinyDataset, tmp_path: Path) -> None:
     assert predictions[0] == predictions[1]
 
 
+def test_classes_in_another_order_are_evaluated_by_name(dataset: TinyDataset, tmp_path: Path) -> None:
+    order = [2, 0, 3, 1]  # the model calls the data set's class k order[k]
+    answers = scores(dataset)
+    expected = evaluate(SemSegEvaluator(dataset.name, str(tmp_path / "same")), dataset, answers)
+    evaluator = SemSegEvaluator(dataset.name, str(tmp_path / "other"), order=order)
+    found = evaluate(evaluator, dataset, [answer[np.argsort(order)] for answer in answers])
+    assert found == pytest.approx(expected, nan_ok=True)
+    predictions = [json.loads((tmp_path / who / "sem_seg_predictions.json").read_text()) for who in ("same", "other")]
+    first, second = (sorted(lines, key=lambda line: json.dumps(line, sort_keys=True)) for lines in predictions)
+    assert first == second
+
+
 def test_slow_parts_are_left_out_unless_asked_for(dataset: TinyDataset, tmp_path: Path) -> None:
     before = {path.name for path in tmp_path.iterdir()}
     found = evaluate(SemSegEvaluator(dataset.name), dataset, scores(dataset))

@@ -353,3 +353,43 @@ def test_labels_of_many_classes_are_16_bit(predictor: Predictor, tmp_path: Path)
 def test_it_is_offered_by_the_package() -> None:
     assert icpc_d2.Predictor is Predictor
     assert all(hasattr(icpc_d2, name) for name in icpc_d2.__all__)
+
+
+def test_colours_of_the_config_are_used_where_the_training_set_is_unknown(checkpoint: Path) -> None:
+    cfg: CfgNode = read_config(checkpoint)
+    cfg.DATASETS.TRAIN, cfg.MODEL.CLASS_COLORS = ("folder:gone/train",), ["#c80000", "#00c800", "#0000c8", "#090909"]
+    found = Predictor(cfg)(make_image())
+    colors = np.array([(200, 0, 0), (0, 200, 0), (0, 0, 200), (9, 9, 9)], np.uint8)
+    np.testing.assert_array_equal(found.color(), colors[found.labels])
+    cfg.MODEL.CLASS_COLORS = ["red"] * 4
+    with pytest.raises(ValueError, match=r"MODEL.CLASS_COLORS is \['red'.*wanted is a colour such as '#4682b4'"):
+        Predictor(cfg)
+
+
+def test_images_of_12_bits_are_read_as_in_training(tmp_path: Path) -> None:
+    cfg = tiny_cfg("INPUT.VALUE_RANGE", [0, 4095])
+    predictor = Predictor(write_checkpoint(tmp_path, cfg), "cpu")
+    grey = make_image()[:, :, 0]
+    deep = Image.fromarray((grey.astype(np.float64) * 4095 / 255).round().astype(np.uint16))
+    deep.save(tmp_path / "deep.png")
+    wanted = predictor(grey)
+    for image in (deep, tmp_path / "deep.png"):
+        np.testing.assert_array_equal(predictor(image).image, wanted.image)
+        np.testing.assert_array_equal(predictor(image).labels, wanted.labels)
+
+
+@pytest.mark.parametrize(
+    ("image", "advice"),
+    [
+        (np.zeros((3, 60, 90), np.uint8), r"shape \(3, 60, 90\) .*Channels come last: image.transpose\(1, 2, 0\)"),
+        (np.zeros((60, 90, 4), np.uint8), r"Without transparency it is image\[:, :, :3\]"),
+        (np.zeros((60, 90, 1), np.uint8), r"A grey one is image\[:, :, 0\]"),
+        (np.zeros((2, 60, 90, 3), np.uint8), "Give several images as a list"),
+        (np.zeros((60, 90, 3), np.float32), r"\(255 \* image\)"),
+        (np.zeros((60, 90), np.uint16), r"\(image - low\)"),
+        (Image.fromarray(np.zeros((60, 90), np.int32)), "type int32 .*INPUT.VALUE_RANGE"),
+    ],
+)
+def test_arrays_that_are_not_taken_are_told_how_to_be(predictor: Predictor, image: object, advice: str) -> None:
+    with pytest.raises(ValueError, match=advice):
+        predictor(image)

@@ -123,7 +123,7 @@ def test_curves_of_a_folder_of_runs(tmp_path: Path, drawn: list[Figure]) -> None
         (["regions", "{icpc}", "--classes", "unicorn"], "--classes has ['unicorn']; the model knows sky, tree"),
         (["regions", "{coop}", "--level", "res2"], "no score map at 'res2'; wanted is one of ['res5']"),
         (["regions", "{icpc}", "--images", "{picture}"], "images without labels do not tell which classes matter"),
-        (["overlay", "{icpc}", "--dataset", "scenes_sem_seg_val"], "has 10 classes, but"),
+        (["overlay", "{icpc}", "--dataset", "scenes_sem_seg_val"], "has 10 classes but"),
         (["overlay", "{icpc}", "--dataset", "nothing"], "no data set 'nothing'"),
         (["overlay", "nowhere"], "nowhere"),
         (["curves", "{icpc}"], "no metrics.json"),
