@@ -6,7 +6,7 @@ sky; "salt, pepper"                 a name that holds a comma, in quotation mark
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 # A separator has an even number of quotation marks behind it.
 _OUTSIDE_QUOTES = r'{}(?=(?:[^"]*"[^"]*")*[^"]*$)'
@@ -39,11 +39,16 @@ def names_of_classes(classes: Iterable[str | Sequence[str]] | str) -> tuple[tupl
     """Return the names of each class of a text, or of a list whose entries are texts or lists of the names of a class.
 
     Raises:
-        ValueError: see :func:`split_synonyms`.
+        ValueError: a dict, a class without a name, or see :func:`split_synonyms`.
     """
     if isinstance(classes, str):
         return tuple(split_classes(classes))
-    return tuple(split_synonyms(names) if isinstance(names, str) else tuple(names) for names in classes)
+    if isinstance(classes, Mapping):
+        raise ValueError("found classes in a dict, wanted a list: [['boat', 'ship'], 'sky'] or 'boat, ship; sky'.")
+    found = tuple(split_synonyms(names) if isinstance(names, str) else tuple(names) for names in classes)
+    if not all(names and all(isinstance(name, str) for name in names) for names in found):
+        raise ValueError(f"found the classes {list(found)}, wanted a name or a list of names for each.")
+    return found
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from icpc_d2.data.synonyms import split_classes, split_synonyms
+from icpc_d2.data.synonyms import names_of_classes, split_classes, split_synonyms
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,11 @@ def test_names_of_one_class() -> None:
     assert split_synonyms("traffic light") == ("traffic light",)
     with pytest.raises(ValueError, match="found ''"):
         split_synonyms("")
+
+
+def test_lists_of_texts_and_of_lists() -> None:
+    assert names_of_classes(["sky", "boat, ship", ["car", "van"]]) == (("sky",), ("boat", "ship"), ("car", "van"))
+    assert names_of_classes("sky, boat") == names_of_classes(name for name in ("sky", "boat"))
+    for wrong in ({"boat": ["ship"]}, ["sky", []], [["sky", 1]]):
+        with pytest.raises(ValueError, match="found .*classes.* wanted a"):
+            names_of_classes(wrong)
