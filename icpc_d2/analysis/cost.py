@@ -79,7 +79,7 @@ def build_papers_form(cfg: CfgNode) -> nn.Module:
     model = build_on_meta(plain_form(cfg))
     if isinstance(model, ICPC):
         tokens = model.class_tokens
-        tokens.ids = tokens.ids.new_empty(len(tokens), PAPER_CLASS_LENGTH)
+        tokens.ids = tokens.ids.new_empty(len(tokens.ids), PAPER_CLASS_LENGTH)
     return model
 
 

@@ -100,6 +100,11 @@ CONVERSIONS: dict[str, Callable[[str, nn.Module, Sequence[str]], Conversion]] = 
 def _check_prompts(model: nn.Module, positions: int) -> None:
     """Refuse classes whose prompts are longer than DenseCLIP's text encoder has positions for."""
     tokens = model.class_tokens
+    if several := [names for names in tokens.synonyms if len(names) > 1]:
+        raise ValueError(
+            f"DenseCLIP has one name for a class; here some have several, which are averaged: {several[:3]}. Set "
+            "MODEL.CLASS_NAMES, which has no synonyms unless MODEL.CLASS_SYNONYMS gives some."
+        )
     length = len(tokens.prefix) + model.prompt.num_context + max(tokens.lengths)
     if length > positions:
         longest = tokens.names[tokens.lengths.index(max(tokens.lengths))]

@@ -1,5 +1,7 @@
 """The cost of a model by part, also against the figures that the paper and its baselines publish."""
 
+from typing import Any
+
 import pytest
 
 from icpc_d2.analysis.cost import PARTS, Cost, count_cost
@@ -10,7 +12,7 @@ from tests.support.configs import CONFIGS
 TINY = str(CONFIGS / "quickstart/icpc_tiny.yaml")
 
 
-def count(config: str, *options: str, size: int = 1024, classes: int = 0, reference: bool = False) -> Cost:
+def count(config: str, *options: Any, size: int = 1024, classes: int = 0, reference: bool = False) -> Cost:
     return count_cost(load_resolved_config(str(CONFIGS / config), options, classes), size, size, reference)
 
 
@@ -36,6 +38,14 @@ def test_only_image_dependent_prompts_cost_text_per_image(prompt: str) -> None:
     cost = count("quickstart/icpc_tiny.yaml", "MODEL.PROMPT.NAME", prompt, size=64)
     assert (cost.image["text_encoder"] > 0) == (prompt not in ("template", "coop"))
     assert cost.training["text_encoder"] > 0
+
+
+def test_each_of_several_names_of_a_class_costs_text() -> None:
+    one, several = (
+        count("quickstart/icpc_tiny.yaml", "MODEL.CLASS_SYNONYMS", more, size=64, reference=True).image["text_encoder"]
+        for more in ([], [["heaven"], *[[]] * 9])
+    )
+    assert several / one == pytest.approx(11 / 10, rel=0.01)
 
 
 def test_names_for_any_number_of_classes() -> None:

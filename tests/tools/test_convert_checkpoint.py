@@ -86,6 +86,13 @@ def test_a_failure_leaves_the_file_that_was_there(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.pth", "out.pth"]
 
 
+def test_denseclip_has_one_name_for_a_class(tmp_path: Path) -> None:
+    options = [*DENSECLIP, "MODEL.CLASS_SYNONYMS", [["heaven"], [], [], [], []]]
+    ICPCCheckpointer(build_denseclip(*options), str(tmp_path)).save("ours")
+    with pytest.raises(SystemExit, match=r"DenseCLIP has one name for a class; .*'sky', 'heaven'"):
+        run("denseclip", tmp_path / "ours.pth", tmp_path / "out.pth", *options, flags=("--reverse",))
+
+
 def test_denseclip_has_no_room_for_long_names_either(tmp_path: Path) -> None:
     options = [*DENSECLIP, "MODEL.CLASS_NAMES", ["sky", "videocassette recorder"]]
     ICPCCheckpointer(build_denseclip(*options), str(tmp_path)).save("ours")
