@@ -85,7 +85,7 @@ def nested(mine: Path) -> None:
         (mask_of_white, "nothing to tell apart", "all label maps", "'sky' alone, and .* pixels are ignored"),
         (contradicting_palette, "unreadable label map", "labels/train/1.png", r"a palette of the colours .*\(9 9 8\)"),
         (unknown_value, "unreadable label map", "labels/train/2.png", r"values \[1\], wanted .*: 0, 7, 255, 65535"),
-        (no_white, "unreadable image", "images/train/2.tif", "type float32 with values from 0 to 750, .*--value-range"),
+        (no_white, "unreadable image", "images/train/2.tif", "type float32 with values from 0 to 1170, .*--value-range"),
         (lambda mine: (mine / "classes.txt").write_text("id,name\n0,sky"), "data set", "folder:", "line 1.*head of a"),
         (
             lambda mine: (mine / "classes.txt").write_text("ignore\nsky"),
@@ -111,8 +111,8 @@ def test_a_dark_image_and_the_range_that_it_has(mine: Path, capsys: pytest.Captu
     change(mine / "images/train/2.png", lambda image: image[..., 0].astype(np.uint16) * 40)
     dark = [fault for fault in faults(capsys, f"folder:{mine}/train") if fault[1] == "image too dark"]
     assert [(fault[0], Path(fault[2]).name) for fault in dark] == [("warnings", "2.png")]
-    assert "found no value above 4000 where white is 65535" in dark[0][3]
-    found = faults(capsys, f"folder:{mine}/train", "--value-range", "0", "4095")
+    assert "found no value above 6240 where white is 65535" in dark[0][3]
+    found = faults(capsys, f"folder:{mine}/train", "--value-range", "0", "8191")
     assert [fault[1] for fault in found] == ["image 16-bit"]
 
 
