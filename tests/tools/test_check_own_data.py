@@ -85,7 +85,7 @@ def nested(mine: Path) -> None:
         (mask_of_white, "nothing to tell apart", "all label maps", "'sky' alone, and .* pixels are ignored"),
         (contradicting_palette, "unreadable label map", "labels/train/1.png", r"a palette of the colours .*\(9 9 8\)"),
         (unknown_value, "unreadable label map", "labels/train/2.png", r"values \[1\], wanted .*: 0, 7, 255, 65535"),
-        (no_white, "unreadable image", "images/train/2.tif", "type float32 with values from 0 to 1170, .*--value-range"),
+        (no_white, "unreadable image", "images/train/2.tif", "float32 with values from 0 to 1170, .*--value-range"),
         (lambda mine: (mine / "classes.txt").write_text("id,name\n0,sky"), "data set", "folder:", "line 1.*head of a"),
         (
             lambda mine: (mine / "classes.txt").write_text("ignore\nsky"),
