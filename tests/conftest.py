@@ -70,6 +70,18 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 @pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The quickstart's model, exported for images of all sizes, a folder below its checkpoint; it takes seconds."""
+    from icpc_d2.inference.export.export import ExportOptions, export_model
+    from tests.support.checkpoints import tiny_cfg, write_checkpoint
+
+    folder = tmp_path_factory.mktemp("exported")
+    weights = write_checkpoint(folder, tiny_cfg("MODEL.CONTEXT_DECODER.NUM_LAYERS", 1))
+    export_model(weights, folder / "new" / "model.onnx", ExportOptions(alignment=True))
+    return folder / "new" / "model.onnx"
+
+
+@pytest.fixture(scope="session")
 def camvid_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root of data sets with a CamVid of six training and three validation pictures."""
     root = tmp_path_factory.mktemp("datasets")

@@ -140,7 +140,7 @@ def test_pages_of_the_plain_model_are_short(page: str) -> None:
 def test_no_file_is_longer_than_one_idea() -> None:
     lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in SOURCES}
     # Copied to machines that have nothing else of ours.
-    assert lengths.pop("icpc_d2/inference/onnx_predictor.py") <= 350
+    assert lengths.pop("icpc_d2/inference/onnx_predictor.py") <= 370
     assert {name: length for name, length in lengths.items() if length > 250} == {}
 
 

@@ -70,6 +70,7 @@ class ExportedPredictor:
         device: of the model.
         predict_from: "decoder" or "alignment", as the file was written for.
         tta: False: each image is seen once.
+        value_range: of images of more than 8 bits, as in training.
     """
 
     def __init__(self, path: str | os.PathLike, device: str | torch.device | None = None) -> None:
@@ -98,7 +99,7 @@ class ExportedPredictor:
         if "labels" in self._predictor.outputs:
             raise ValueError(f"{path}: found a file of label maps, wanted one of logits: export without --labels.")
         self.classes = self._predictor.classes
-        self.tta = False
+        self.tta, self.value_range = False, self._predictor.value_range
         self.predict_from = self._predictor.predict_from
         self._palette = Palette(self.classes, self._predictor.colors)
         self._latest: dict[str, Any] = {}
@@ -130,7 +131,7 @@ class ExportedPredictor:
 
     def _predict(self, source: ImageLike, predict_from: str) -> Prediction:
         start = time.perf_counter()
-        image = to_rgb(source)
+        image = to_rgb(source, self.value_range)
         prepared = PreparedImage(image, self._predictor, self._latest)
         read = time.perf_counter()
         logits = ExportedLogits(prepared, "logits" if predict_from == self.predict_from else "alignment")

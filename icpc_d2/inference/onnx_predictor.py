@@ -121,6 +121,7 @@ class OnnxPredictor:
         colors: (K, 3) uint8, RGB.
         metadata: all that the file says of itself, by key.
         size: height and width of the images that the graph takes; None: any.
+        value_range: of images of more than 8 bits, as in training; empty: by their type.
         outputs: names of what the graph gives: "logits" or "labels", and perhaps "alignment".
     """
 
@@ -156,6 +157,7 @@ class OnnxPredictor:
         self.colors = np.array(json.loads(self.metadata["colors"]), np.uint8)
         self.predict_from = self.metadata["predict_from"]
         self._rule = json.loads(self.metadata["preprocessing"])
+        self.value_range = tuple(self._rule["value_range"])
         sides = self._session.get_inputs()[0].shape[2:]
         self.size = tuple(sides) if all(isinstance(side, int) for side in sides) else None
         self.outputs = [output.name for output in self._session.get_outputs()]
@@ -165,7 +167,7 @@ class OnnxPredictor:
         if isinstance(image, list | tuple):
             return [self(one) for one in image]
         start = time.perf_counter()
-        image = read_rgb(image)
+        image = read_rgb(image, self.value_range)
         prepared, places = self.prepare(image)
         read = time.perf_counter()
         windows = self.run(prepared, places)
@@ -193,7 +195,11 @@ class OnnxPredictor:
                 stacklevel=3,
             )
             size, places = self.size, [(slice(0, self.size[0]), slice(0, self.size[1]))]
-        if size != image.shape[:2]:
+        if size != image.shape[:2] and rule["resize"] == "opencv":
+            # Between four pixels, however far an image is shrunk; OpenCV's own numbers differ by a grey level at most.
+            pixels = _interpolate(_interpolate(image.astype(np.float32), size[0], 0), size[1], 1)
+            image = (pixels + 0.5).astype(np.uint8)
+        elif size != image.shape[:2]:
             image = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
         return image, places
 
@@ -232,27 +238,46 @@ class OnnxPredictor:
         return labels
 
 
-def read_rgb(source: Any) -> np.ndarray:
-    """Return an image, from a path, PIL or an array (H, W, 3) or (H, W) of uint8, upright as (H, W, 3) uint8, RGB."""
+def read_rgb(source: Any, value_range: Sequence[float] = ()) -> np.ndarray:
+    """Return an image, from a path, PIL or an array (H, W, 3) or (H, W) of uint8, upright as (H, W, 3) uint8, RGB.
+
+    Args:
+        value_range: of files and PIL images of more than 8 bits; empty: of unsigned 16-bit ones their type's.
+    """
     if isinstance(source, str | os.PathLike):
         try:
             with Image.open(source) as image:
                 if image.format == "EPS":
                     raise ValueError("PostScript, for which Pillow would start another program")
+                if value_range and len(image.getbands()) > 1 and ";16" in str(image.tile):
+                    raise ValueError("colours of 16 bits, which Pillow cuts to 8: save it with 8 bits")
                 image.load()
-                return read_rgb(image)
+                return read_rgb(image, value_range)
         except Exception as error:  # damaged bytes make Pillow raise nearly anything
             raise ValueError(f"{source}: wanted a readable image, found: {error or type(error).__name__}") from error
     if isinstance(source, Image.Image):
         upright = ImageOps.exif_transpose(source)
-        if not upright.mode.startswith("I"):
+        if source.mode != "F" and not source.mode.startswith("I"):
             return np.array(upright.convert("RGB"))
-        source = (np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8)
+        source = _to_8_bit(np.asarray(upright), source, value_range)
     image = np.asarray(source)
     image = np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise ValueError(f"found an image of shape {image.shape} and type {image.dtype}, wanted (H, W, 3) of uint8.")
     return image
+
+
+def _to_8_bit(pixels: np.ndarray, image: Image.Image, value_range: Sequence[float]) -> np.ndarray:
+    """Bring values of more than 8 bits to uint8: by their range, or for unsigned 16-bit files by their type."""
+    if value_range:
+        low, high = value_range
+        return ((pixels.astype(np.float64) - low) * (255 / (high - low))).round().clip(0, 255).astype(np.uint8)
+    if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
+        raise ValueError(
+            f"found an image of type {pixels.dtype}, wanted one of 8 bits: of this type nothing says white."
+        )
+    bits = min(16, *np.atleast_1d(getattr(image, "tag_v2", {}).get(258, 16)).tolist())  # TIFF's BitsPerSample
+    return (pixels >> (bits - 8)).clip(0, 255).astype(np.uint8)
 
 
 def _rule_size(size: tuple[int, int], short_side: int, max_long_side: int) -> tuple[int, int]:

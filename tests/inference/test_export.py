@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from icpc_d2.inference.export import export, formats
-from icpc_d2.inference.export.check import Comparison, ExportError, check, compare_with_model, draw_pictures
+from icpc_d2.inference.export.check import ExportError, FileComparison, check, compare_with_model, draw_pictures
 from icpc_d2.inference.export.export import ExportOptions, export_model
 from icpc_d2.inference.export.formats import run_onnx
 from icpc_d2.inference.export.graph import FoldedText, WindowGraph
@@ -128,9 +128,12 @@ def test_a_wrong_operator_leaves_no_file(exported: Path, tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize(("difference", "equal"), [(2e-3, 1.0), (1e-5, 0.9998), (float("nan"), 1.0)])
 def test_bounds(difference: float, equal: float) -> None:
-    check([Comparison((64, 64), 1e-4, 0.99995, (1.0, 1.0))], "float32")
-    with pytest.raises(ExportError, match=r"64 x 64.*at most 0.001 of the spread and at least 99.99%"):
-        check([Comparison((64, 64), difference, equal, (1.0, 1.0))], "float32")
+    check(
+        [FileComparison((256, 256), 1e-4, 0.99995, (1.0, 1.0)), FileComparison((8, 8), 1e-4, 61 / 64, (1.0, 1.0))],
+        "float32",
+    )
+    with pytest.raises(ExportError, match=r"256 x 256.*at most 0.001 of the spread and at least 99.99%"):
+        check([FileComparison((256, 256), difference, equal, (1.0, 1.0))], "float32")
 
 
 def test_what_cannot_be_exported(change: Callable, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an exported file says of itself, so that nothing else is needed to use it."""
+"""The metadata of an exported file, so that nothing else is needed to use it."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,8 @@ def describe(cfg: CfgNode, palette: Palette, outputs: list[str], predict_from: s
         "values": "0..255",
         "short_side": cfg.INPUT.MIN_SIZE_TEST,
         "max_long_side": cfg.INPUT.MAX_SIZE_TEST,
-        "resize": "pillow bilinear",
+        "resize": cfg.INPUT.RESIZE,
+        "value_range": list(cfg.INPUT.VALUE_RANGE),
         "window": [window.SIZE, window.STRIDE] if window.ENABLED else None,
     }
     weights = Path(cfg.MODEL.WEIGHTS)

@@ -13,11 +13,12 @@ from torch.export import Dim, ExportedProgram
 from torch.fx.experimental import _config as symbolic_shapes
 
 from icpc_d2.files import TEMPORARY
-from icpc_d2.inference.export.check import Comparison, check, compare_with_model, draw_pictures
+from icpc_d2.inference.export.check import FileComparison, check, compare_with_model, draw_pictures
 from icpc_d2.inference.export.description import describe
 from icpc_d2.inference.export.formats import FORMATS
 from icpc_d2.inference.export.graph import WindowGraph
 from icpc_d2.inference.predictor import load_model, training_colors
+from icpc_d2.modeling.class_names import parse_colors
 from icpc_d2.visualization import Palette
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class ExportOptions:
     half: bool = False
 
 
-def export_model(source: str | os.PathLike | CfgNode, target: Path, options: ExportOptions) -> list[Comparison]:
+def export_model(source: str | os.PathLike | CfgNode, target: Path, options: ExportOptions) -> list[FileComparison]:
     """Write a checkpoint's model as ``.onnx`` or ``.pt2``; the file appears only after it was run beside the model.
 
     Args:
@@ -61,7 +62,8 @@ def export_model(source: str | os.PathLike | CfgNode, target: Path, options: Exp
     cfg, model = load_model(source, "cpu")
     arguments = (model, cfg.INPUT.FORMAT, options.class_names, options.labels, options.alignment)
     graph = WindowGraph(*arguments)
-    palette = Palette(cfg.MODEL.CLASS_NAMES, training_colors(cfg.DATASETS.TRAIN, cfg.MODEL.CLASS_NAMES))
+    colors = parse_colors(cfg.MODEL.CLASS_COLORS, len(cfg.MODEL.CLASS_NAMES))
+    palette = Palette(cfg.MODEL.CLASS_NAMES, colors or training_colors(cfg.DATASETS.TRAIN, cfg.MODEL.CLASS_NAMES))
     if options.class_names is not None:
         palette = palette.renamed([name for name, *_ in options.class_names])
     precision = "float16" if options.half else "float32"
@@ -86,12 +88,17 @@ def trace(graph: WindowGraph, size: tuple[int, int] | None) -> ExportedProgram:
     """Record what the graph computes, for images of one size, or of any (None).
 
     Raises:
-        ValueError: this PyTorch cannot record it for any size.
+        ValueError: this model, or this PyTorch, cannot be recorded for any size.
     """
     (picture,) = draw_pictures([size or TRACED])
     inputs = (torch.from_numpy(picture),)
     if size is not None:
         return torch.export.export(graph, inputs, strict=False)
+    if not graph.model.pad_to_stride:
+        raise ValueError(
+            "TEST.PAD_TO_STRIDE is False: maps of such a model are interpolated for some sizes and not for others, so "
+            "that a file can be for one size alone. Give --size H W, best the side of its sliding window twice."
+        )
     if not hasattr(symbolic_shapes, "backed_size_oblivious"):
         raise ValueError(
             f"PyTorch {torch.__version__} cannot record a model for images of all sizes: give --size H W, or install "

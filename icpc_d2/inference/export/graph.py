@@ -1,4 +1,4 @@
-"""What an exported file computes: from the pixels of a window, as they are, to its logits or labels.
+"""The computation of an exported file: from the pixels of a window, as they are, to its logits or labels.
 
 Shapes: K classes, H x W pixels.
 """
@@ -70,9 +70,11 @@ class WindowGraph(nn.Module):
         height, width = image.shape[-2:]
         pixels = image if self.image_format == "RGB" else image.flip(1)
         pixels = ((pixels - self.pixel_mean) / self.pixel_std).to(self.dtype)
-        divisor = self.model.backbone.size_divisibility
-        # Of positive numbers alone: what ONNX does with negative ones is not Python's.
+        divisor, smallest = self.model.divisor, self.model.backbone.size_divisibility
+        # As `windows.pad`, but of positive numbers alone: what ONNX does with negative ones is not Python's.
         padded = tuple((side + divisor - 1) // divisor * divisor for side in (height, width))
+        if divisor < smallest:  # which is then a question to be answered for one size
+            padded = tuple(max(smallest, side) for side in padded)
         pixels = F.pad(pixels, (0, padded[1] - width, 0, padded[0] - height))
         maps = [
             F.interpolate(coarse, size=padded, mode="bilinear", align_corners=False)[:, :, :height, :width].float()

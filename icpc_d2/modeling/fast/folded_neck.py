@@ -81,12 +81,14 @@ class FoldedLateral(Lateral):
         if x.level in sources or x.level not in terms:
             return "plain"
         chains = expand(x.level, terms, sources)
-        ends = {tuple(side * 2 ** len(chain.steps) for side in sources[chain.source].shape[2:]) for chain in chains}
-        if len(ends) > 1:  # maps are interpolated on their way to the sum, which no kernel does
+        ends = [tuple(side * 2 ** len(chain.steps) for side in sources[chain.source].shape[2:]) for chain in chains]
+        if any(end != ends[0] for end in ends):  # maps are interpolated on their way to the sum, which no kernel does
             return "plain"
         sizes = (x.feature[:, 0].numel(), self.conv.in_channels - self.channels, self.conv.out_channels)
-        # Kernels are kept between calls without gradients that are not compiled.
-        composing = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        # Kernels are kept between calls without gradients that are not compiled; what runs an exported file makes them
+        # when it is loaded.
+        compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+        composing = torch.is_grad_enabled() or compiling
         costs = count_macs_of_forms(x.level, terms, sources, *sizes, composing=composing)
         # Not by min(), which torch.compile cannot take where sizes vary.
         cheapest = next(iter(costs))

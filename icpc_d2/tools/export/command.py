@@ -15,9 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from icpc_d2.data.synonyms import names_of_classes
 from icpc_d2.inference.export.check import BOUNDS, ExportError
 from icpc_d2.inference.export.export import ExportOptions, export_model
-from icpc_d2.inference.predictor import read_names
 
 ENDINGS = {"onnx": ".onnx", "torch": ".pt2"}
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parse_args(arguments)
     size = tuple(args.size) if args.size else None
     try:
-        names = None if args.classes is None else read_names(args.classes)
+        names = None if args.classes is None else names_of_classes(args.classes)
         options = ExportOptions(size, names, args.labels, args.alignment, args.half)
         comparisons = export_model(args.weights, args.out, options)
     except (ExportError, ImportError, OSError, ValueError) as error:
