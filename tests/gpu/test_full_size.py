@@ -53,6 +53,7 @@ def test_two_iterations(
         OUTPUT_DIR=output,
         MODEL__DEVICE=device,
         MODEL__WEIGHTS="",
+        MODEL__TEXT_ENCODER__WEIGHTS="",
         SOLVER__MAX_ITER=2,
         SOLVER__IMS_PER_BATCH=2,
         DATALOADER__NUM_WORKERS=0,
