@@ -82,6 +82,11 @@ def _names_of(dataset: str) -> list[Names]:
     metadata = MetadataCatalog.get(dataset) if dataset in MetadataCatalog.list() else {}
     stuff = metadata.get("stuff_classes") or []
     prompts = metadata.get("prompt_classes") or stuff
+    if len(prompts) != len(stuff):
+        raise ValueError(
+            f"The data set '{dataset}' has {len(prompts)} `prompt_classes` and {len(stuff)} `stuff_classes` in its "
+            "metadata: a class needs one of each."
+        )
     synonyms = metadata.get("prompt_synonyms") or [()] * len(stuff)
     return [_names((prompt, name, *more)) for prompt, name, more in zip(prompts, stuff, synonyms, strict=True)]
 

@@ -91,7 +91,11 @@ class LabelCode:
         if index in self.shared_colors.get(color, ()):
             return index
         # As in VOC, whatever its colour.
-        return self.ignore_label if value == IGNORED_VALUES[0] and value not in self.values else UNKNOWN
+        return self.ignore_label if self._is_ignored(value) and value not in self.values else UNKNOWN
+
+    def _is_ignored(self, value: int) -> bool:
+        """Tell whether a value is ignored by itself, since it is no class either."""
+        return value in IGNORED_VALUES and value >= self.num_classes
 
     def of_colors(self, pixels: np.ndarray) -> np.ndarray:
         """Return the class ids (H, W) of colours (H, W, 3) uint8.
@@ -122,7 +126,7 @@ class LabelCode:
         by_color = {int(v): self.colors.get((int(v),) * 3, UNKNOWN) for v in levels}
         if UNKNOWN in by_color.values():
             return {}
-        as_ids = {v: self.ignore_label if v in IGNORED_VALUES else v for v in by_color}
+        as_ids = {v: self.ignore_label if self._is_ignored(v) else v for v in by_color}
         if all(v < self.num_classes or v == self.ignore_label for v in as_ids.values()):
             if as_ids == by_color:
                 return {}

@@ -84,6 +84,8 @@ def check_ids(file_name: str, label: np.ndarray, num_classes: int, ignore_label:
 def _decode(image: Image.Image, code: LabelCode) -> np.ndarray:
     if image.format in LOSSY:
         raise ValueError("a JPEG, which changes the values of a label map, wanted PNG or TIFF")
+    if has_deep_colors(image):
+        raise ValueError("colours of 16 bits, of which a class list knows none: save it with 8 bits, or as ids")
     _refuse_several_frames(image)
     image = upright(image)
     if "A" in image.getbands():

@@ -55,7 +55,13 @@ def _samples(cfg: CfgNode, names: Sequence[str]) -> tuple[list[Mapping[str, Any]
     for name in names:
         is_shared = name in cfg.DATASETS.TEST and build_shared_classes(cfg, name) is not None
         codes[name] = label_code_of(name, None if is_shared else order_in(cfg, name))
-    return named_dicts(names), codes
+    samples = named_dicts(names)
+    if without := [sample for sample in samples if not sample.get("sem_seg_file_name")]:
+        raise ConfigError(
+            f"The data set '{without[0]['dataset_name']}' has no label map ('sem_seg_file_name') for {len(without)} "
+            f"images, such as {without[0].get('file_name')}: is it one of semantic segmentation?"
+        )
+    return samples, codes
 
 
 def _check_training(cfg: CfgNode, found: Survey) -> None:

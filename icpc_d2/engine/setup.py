@@ -180,7 +180,7 @@ def resolve_classes(cfg: CfgNode) -> None:
                 f"the data set -> in the model): {places}."
             )
         ignored = MetadataCatalog.get(dataset).get("ignore_label", cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE)
-        if ignored < num_classes:
+        if isinstance(ignored, int) and ignored < num_classes:
             raise ConfigError(
                 f"The data set '{dataset}' ignores the label {ignored}, which is also the id of its class "
                 f"{MetadataCatalog.get(dataset).stuff_classes[ignored]!r}: set `ignore_label` of its metadata to a "

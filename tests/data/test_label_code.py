@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -155,3 +156,12 @@ def test_ids_follow_another_order_of_classes(tmp_path: Path) -> None:
     Image.fromarray(paint(IDS)).save(tmp_path / "label.png")
     found = read_label(str(tmp_path / "label.png"), code=code)
     np.testing.assert_array_equal(found, [[2, 2, 0, 0], [1, 255, 0, 1]])
+
+
+def test_colours_of_16_bits_are_refused(tmp_path: Path) -> None:
+    """Pillow would read their upper 8 bits: ids below 256 would all be black."""
+    cv2.imwrite(str(tmp_path / "label.png"), np.repeat(IDS.astype(np.uint16)[..., None], 3, axis=2))
+    (tmp_path / "classes.txt").write_text("sky | 0 0 0\nroad | 1 1 2")
+    code = read_class_list(tmp_path / "classes.txt").label_code(255)
+    with pytest.raises(BadFileError, match=r"label\.png: .*colours of 16 bits"):
+        read_label(str(tmp_path / "label.png"), code=code)

@@ -146,3 +146,23 @@ def test_batch_norm_of_a_single_value(data: Path, tmp_path: Path) -> None:
     trainer = make_trainer(data, tmp_path / "output", SOLVER__IMS_PER_BATCH=1, MODEL__SEM_SEG_HEAD__NORM="GN")
     with pytest.raises(ValueError, match=r"BatchNorm needs .* 1 image of 32 x 32 pixels .*SOLVER.IMS_PER_BATCH"):
         trainer.train()
+
+
+def test_a_set_without_label_maps_and_one_that_ignores_a_class(data: Path, tmp_path: Path) -> None:
+    names = [f"class {k}" for k in range(3)]
+    label = next((data / "labels/val").iterdir())
+    for name, ignore_label, more in (("boxes", 255, {}), ("zero", 0, {"sem_seg_file_name": str(label)})):
+        sample = {"file_name": str(data / "images/val" / label.name), **more}
+        DatasetCatalog.register(name, lambda sample=sample: [sample])
+        MetadataCatalog.get(name).set(stuff_classes=names, ignore_label=ignore_label, evaluator_type="sem_seg")
+    try:
+        for name, complaint in (
+            ("boxes", r"'boxes' has no label map \('sem_seg_file_name'\) for 1 images"),
+            ("zero", r"'zero' ignores the label 0, which is also the id of its class 'class 0'.*such as 255"),
+        ):
+            with pytest.raises(ConfigError, match=complaint):
+                setup(with_sets(arguments(data, tmp_path / "out"), f"('folder:{data}/train',)", f"('{name}',)"))
+    finally:
+        for name in ("boxes", "zero"):
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
