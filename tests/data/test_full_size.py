@@ -33,7 +33,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"real images are not there: {SHARED}")
 @pytest.mark.parametrize(
-    ("name", "backbone"), [("ade20k_full", "R50"), ("ade20k_full", "ViTB"), ("coco_stuff_10k", "R101")]
+    ("name", "backbone"), [("ade20k_full", "R50"), ("coco_stuff_10k", "ViTB"), ("coco_stuff_10k", "R101")]
 )
 def test_two_iterations(prepared: Callable[[str], Path], tmp_path: Path, name: str, backbone: str) -> None:
     overrides = {

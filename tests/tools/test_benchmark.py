@@ -2,16 +2,19 @@
 
 import json
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from icpc_d2.modeling import ICPC, clip
-from icpc_d2.tools.benchmark import cases
+from icpc_d2.tools.benchmark import cases, command
 from icpc_d2.tools.benchmark.cases import build_case
 from icpc_d2.tools.benchmark.command import differences, main, parse_args
 from tests.support.configs import CONFIGS
 from tests.support.documents import read
+from tests.support.programs import run_forked
 
 TINY = str(CONFIGS / "quickstart/icpc_tiny.yaml")
 SMALL = ("--config-file", TINY, "--size", "64", "--batch", "2", "--repeats", "1")
@@ -112,11 +115,18 @@ def test_backward_passes_are_counted(case: str, capsys: pytest.CaptureFixture) -
     assert 1.9 * counts["inference"] <= counts["training"] <= 3.1 * counts["inference"]
 
 
-def test_memory_is_measured_in_processes_of_their_own(tmp_path: Path) -> None:
+def test_memory_is_measured_in_processes_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = []
+    monkeypatch.setattr(
+        command, "subprocess", SimpleNamespace(run=lambda words, **_: processes.append(words) or run_forked(words))
+    )
     _, figures = run(tmp_path, "loss", "--classes", "400", "--size", "256")
     # The plain form holds the logits of all pixels (200 MiB), their log-softmax and gradients.
     assert figures["naive_peak_mb"] > 390
     assert 0 < figures["ours_peak_mb"] < figures["naive_peak_mb"]
+    assert [words[:3] + words[-2:] for words in processes] == [
+        [sys.executable, "-m", "icpc_d2.tools.benchmark", "--peak-of", form] for form in ("naive", "ours")
+    ]
 
 
 def test_nan_is_a_difference() -> None:

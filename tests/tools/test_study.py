@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from icpc_d2.analysis.random_models import load_resolved_config
 from icpc_d2.config import get_config_file
 from icpc_d2.tools.study import command as study
 from icpc_d2.tools.study.plan import read_study
+from tests.support.programs import Forked
 
 # Ten times the seed plus the learning rate is its mIoU. It notes its starts, fails if a file tells it to, and hangs
 # likewise.
@@ -223,6 +225,7 @@ def test_a_study_with_the_real_script(
         patch.setattr(study, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
         with pytest.raises(KeyboardInterrupt):
             study.main(arguments)
+    monkeypatch.setattr(study, "subprocess", SimpleNamespace(Popen=Forked, STDOUT=subprocess.STDOUT))
     assert study.main(arguments) == 0
     starts = re.findall(r"Starting training from iteration (\d+)", (folder / "log.txt").read_text())
     assert len(starts) == 2 and starts[0] == "0" and int(starts[1]) >= 2, "where the signal met it, not anew"
