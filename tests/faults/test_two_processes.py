@@ -4,17 +4,17 @@ import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support.documents import commands_of
-from tests.support.programs import ROOT, run_ranks
+from tests.support.programs import ROOT, fork, run_python, run_ranks, wait
 from tests.support.training import SIZES, difference, end_state
 
 SPAWNED, BY_TORCHRUN, *_ = (
@@ -36,29 +36,32 @@ def options(data: Path, output: Path) -> list[str]:
 
 
 @contextmanager
-def started(program: str, data: Path, output: Path, *flags: str) -> Iterator[subprocess.Popen]:
+def started(program: str, data: Path, output: Path, *flags: str) -> Iterator[int]:
     """A training by two processes, as the leader of a process group; what it says is appended to ``said.txt``."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    output.mkdir(exist_ok=True)
     # Detectron2's own choice of a port is the same one every time.
     port = ("--dist-url", "auto") if program == SPAWNED else ()
-    output.mkdir(exist_ok=True)
-    with (
-        (output / "said.txt").open("a") as said,
-        subprocess.Popen(
-            [*shlex.split(program), *flags, *port, *options(data, output)],
-            cwd=ROOT,
-            env=environment,
-            start_new_session=True,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    words = [*shlex.split(program), *flags, *port, *options(data, output)]
+    run = partial(run_python, words[1:], ROOT) if program == SPAWNED else partial(replace, words)
+    process = fork(partial(lead, run), output / "said.txt")
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
+
+
+def lead(run: Callable[[], None]) -> None:
+    """Run as the leader of a process group, by one thread."""
+    os.setsid()
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    run()
+
+
+def replace(words: list[str]) -> None:
+    """Become another program."""
+    os.chdir(ROOT)
+    os.execvp(Path(sys.executable).parent / words[0], words)
 
 
 def said(output: Path) -> str:
@@ -78,10 +81,10 @@ def train_until(signal_number: signal.Signals, whom: str, program: str, data: Pa
     until = time.monotonic() + 120
     with started(program, data, output, "--resume") as process:
         while set(output.glob("model_0*.pth")) <= before:
-            assert process.poll() is None and time.monotonic() < until, said(output)[-4000:]
+            assert os.waitpid(process, os.WNOHANG) == (0, 0) and time.monotonic() < until, said(output)[-4000:]
             time.sleep(0.01)
-        (os.killpg if whom == "all" else os.kill)(process.pid, signal_number)
-        code = process.wait(timeout=120)
+        (os.killpg if whom == "all" else os.kill)(process, signal_number)
+        code = wait(process, timeout=120)
     assert not (output / "model_final.pth").exists(), "the signal came too late"
     assert said(output).count(ENDED) > ends
     return code
