@@ -42,7 +42,7 @@ class Case(NamedTuple):
     titles: tuple[str, str] = ("naive", "ours")
 
 
-def read_config(args: Namespace) -> CfgNode:
+def load_case_config(args: Namespace) -> CfgNode:
     """Read the config of a command line that `parse_args` of the command read; fills in its `classes`."""
     torch.manual_seed(0)
     cfg = load_resolved_config(args.config_file, args.options, args.classes, args.device)
@@ -52,7 +52,7 @@ def read_config(args: Namespace) -> CfgNode:
 
 def build_case(args: Namespace) -> Case:
     """Build the case of a command line that `parse_args` of the command read; fills in its `classes`."""
-    cfg = read_config(args)
+    cfg = load_case_config(args)
     return CASES[args.case](cfg, args)
 
 

@@ -25,7 +25,7 @@ import torch
 from icpc_d2.analysis.macs import count_macs
 from icpc_d2.analysis.timing import alternate, max_abs_diff, max_rel_diff, peak_growth
 from icpc_d2.config import get_config_file
-from icpc_d2.tools.benchmark.cases import CASES, Case, build_case, read_config
+from icpc_d2.tools.benchmark.cases import CASES, Case, build_case, load_case_config
 from icpc_d2.tools.benchmark.kernels import count_kernels, format_counts
 
 # float32, largest difference of outputs, and of gradients relative to the largest of their tensor; of cases whose two
@@ -142,7 +142,7 @@ def parse_args(arguments: Sequence[str]) -> Namespace:
 
 def report_kernels(args: Namespace) -> int:
     """Count the operators of a config, and say so."""
-    counts = count_kernels(read_config(args), args)
+    counts = count_kernels(load_case_config(args), args)
     print(f"{headline(args)}, as on {args.as_device}\n\n{format_counts(counts)}")
     if args.json:
         args.json.write_text(json.dumps(counts, indent=2) + "\n")
