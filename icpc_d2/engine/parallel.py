@@ -56,7 +56,7 @@ def _compile_prediction(cfg: CfgNode, model: nn.Module) -> None:
             f"MODEL.COMPILE has {PREDICT!r}, which needs images of one size, but TEST.SLIDING_WINDOW.ENABLED is False, "
             f"so that each image has its own. Enable it, or leave {PREDICT!r} out."
         )
-    divisor = model.backbone.size_divisibility
+    divisor = model.divisor
     size = -(-window.SIZE // divisor) * divisor
     model.compile_prediction(size, fullgraph=True, mode="reduce-overhead")
 

@@ -61,7 +61,8 @@ def measure_rows(args: Namespace, report: DeviceReport) -> None:
     deadline = Deadline(args.minutes)
     for backbone in BACKBONES:
         row = ReportRow("training", backbone, 150, "float32", "ICPC")
-        report.mapper[backbone] = measure_mapper(read_row_config(row, args.device, args.tiny, args.options))
+        # Of full-size crops also in a trial.
+        report.mapper[backbone] = measure_mapper(read_row_config(row, args.device, False, args.options))
     for row in report.planned:
         if not deadline.leaves_time():
             return
