@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
 
 from tests.support.checkpoints import tiny_cfg, write_checkpoint
 from tests.support.datasets import label_map, random_image, save
@@ -59,6 +60,14 @@ def test_from_a_folder_to_a_trained_model(
         MetadataCatalog.remove(name)
     with pytest.raises(ValueError, match=r"1 differ \(id: weights -> data\): 2: 'tree' -> 'bush'"):
         run(evaluation, monkeypatch, SMALL)
+
+
+def test_the_folder_of_the_fine_tuning_figures(clone: Path) -> None:
+    exec(snippet(TEXT, "few").replace('{"train": 20, "val": 60}', '{"train": 2, "val": 1}'), {})
+    labels = [np.asarray(Image.open(file)) for file in (clone / "few" / "labels").rglob("*.png")]
+    assert [label.shape for label in labels] == [(160, 208)] * 3
+    assert set(np.unique(labels)) <= {*range(6), 255} and len(np.unique(labels)) > 4
+    assert len((clone / "few" / "classes.txt").read_text().split("\n")) == 6
 
 
 def test_from_python(mine: Path, forgetful: None) -> None:
