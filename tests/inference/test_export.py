@@ -13,7 +13,7 @@ import torch
 
 from icpc_d2.inference.export import export, formats
 from icpc_d2.inference.export.check import ExportError, FileComparison, check, compare_with_model, draw_pictures
-from icpc_d2.inference.export.export import ExportOptions, export_model
+from icpc_d2.inference.export.export import ExportOptions, choose_size, export_model
 from icpc_d2.inference.export.formats import run_onnx
 from icpc_d2.inference.export.graph import FoldedText, WindowGraph
 from icpc_d2.inference.predictor import Predictor, load_model
@@ -134,6 +134,22 @@ def test_bounds(difference: float, equal: float) -> None:
     )
     with pytest.raises(ExportError, match=r"256 x 256.*at most 0.001 of the spread and at least 99.99%"):
         check([FileComparison((256, 256), difference, equal, (1.0, 1.0))], "float32")
+
+
+def test_unpadded_models_are_for_the_size_of_their_window(change: Callable, tmp_path: Path) -> None:
+    window = ("TEST.SLIDING_WINDOW.ENABLED", True, "TEST.SLIDING_WINDOW.SIZE", 72, "TEST.SLIDING_WINDOW.STRIDE", 43)
+    weights = change("TEST.PAD_TO_STRIDE", False, *window)
+    _, model = load_model(weights, "cpu")
+    assert choose_size(ExportOptions(), model) == (72, 72)
+    assert choose_size(ExportOptions(size=(40, 50)), model) == (40, 50)
+    with pytest.raises(ValueError, match="a file can be for one size alone. Give --size H W"):
+        export_model(weights, tmp_path / "model.onnx", ExportOptions(dynamic=True))
+    graph = WindowGraph(model)
+    for size in ((72, 72), (20, 50)):
+        (picture,) = draw_pictures([size])
+        wanted = Predictor(weights, "cpu")(picture[0].transpose(1, 2, 0)).scores.logits()
+        with torch.no_grad():
+            torch.testing.assert_close(graph(torch.from_numpy(picture))[0][0], wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_what_cannot_be_exported(change: Callable, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from icpc_d2.inference.export.formats import FORMATS
 from icpc_d2.inference.export.graph import WindowGraph
 from icpc_d2.inference.predictor import load_model, training_colors
 from icpc_d2.modeling.class_names import parse_colors
+from icpc_d2.modeling.segmentor import Segmentor
 from icpc_d2.visualization import Palette
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,9 @@ TRACED = (96, 160)
 class ExportOptions:
     """What the file should compute; see :class:`icpc_d2.inference.export.graph.WindowGraph`."""
 
-    size: tuple[int, int] | None = None  # height and width that it takes; None: any
+    # Height and width that it takes; None: any, or the side of its sliding window, if the model is for one size alone.
+    size: tuple[int, int] | None = None
+    dynamic: bool = False  # images of any size, or an error
     class_names: Sequence[Sequence[str]] | None = None  # of other classes, all names of each
     labels: bool = False
     alignment: bool = False
@@ -69,8 +72,9 @@ def export_model(source: str | os.PathLike | CfgNode, target: Path, options: Exp
     precision = "float16" if options.half else "float32"
     predict_from = cfg.MODEL.PREDICT_FROM if options.class_names is None else "alignment"
     metadata = describe(cfg, palette, graph.output_names, predict_from, precision)
-    program = trace(WindowGraph(*arguments, half=True) if options.half else graph, options.size)
-    sizes = [options.size] * 2 if options.size else [(128, 224), (197, 101)]
+    size = choose_size(options, model)
+    program = trace(WindowGraph(*arguments, half=True) if options.half else graph, size)
+    sizes = [size] * 2 if size else [(128, 224), (197, 101)]
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=target.parent) as folder:
         files = write(program, Path(folder) / target.name, graph.output_names, metadata)
@@ -81,6 +85,15 @@ def export_model(source: str | os.PathLike | CfgNode, target: Path, options: Exp
         for file in reversed(files):
             os.replace(file, target.with_name(file.name))
     return comparisons
+
+
+def choose_size(options: ExportOptions, model: Segmentor) -> tuple[int, int] | None:
+    """Return the one size that a file is for; None: any."""
+    if options.size is None and not options.dynamic and not model.pad_to_stride and model.window is not None:
+        side = model.window[0]
+        logger.info(f"Unpadded, a model can be recorded for one size alone: that of its window, {side} x {side}.")
+        return side, side
+    return options.size
 
 
 @torch.no_grad()

@@ -32,7 +32,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--format", choices=ENDINGS, help="as the ending of FILE says")
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="images of this size alone, in pixels")
-    sizes.add_argument("--dynamic", action="store_true", help="images of any size, as without --size")
+    sizes.add_argument("--dynamic", action="store_true", help="images of any size; without both, any that it can")
     parser.add_argument(
         "--classes", metavar='"A, B" or "A; B1, B2"', help="other class names, predicted from the alignment A"
     )
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = tuple(args.size) if args.size else None
     try:
         names = None if args.classes is None else names_of_classes(args.classes)
-        options = ExportOptions(size, names, args.labels, args.alignment, args.half)
+        options = ExportOptions(size, args.dynamic, names, args.labels, args.alignment, args.half)
         comparisons = export_model(args.weights, args.out, options)
     except (ExportError, ImportError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
