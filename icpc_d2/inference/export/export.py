@@ -33,7 +33,7 @@ TRACED = (96, 160)
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What the file should compute; see :class:`icpc_d2.inference.export.graph.WindowGraph`."""
+    """The choices of what a file computes; see :class:`icpc_d2.inference.export.graph.WindowGraph`."""
 
     # Height and width that it takes; None: any, or the side of its sliding window, if the model is for one size alone.
     size: tuple[int, int] | None = None
