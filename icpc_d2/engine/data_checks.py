@@ -43,6 +43,8 @@ def check_labels(cfg: CfgNode, is_train: bool) -> None:
                     raise
     for name in cfg.DATASETS.TEST:
         found = survey_labels(*_samples(cfg, [name]), wanted=1, at_least=1)
+        if found.bad:
+            logger.warning(f"DATASETS.TEST: {found.bad[0]}")
         if not found.present:
             raise ConfigError(
                 f"DATASETS.TEST: no label map of '{name}' has a labelled pixel, so that there is nothing to evaluate: "

@@ -86,9 +86,10 @@ def test_a_bad_file_saves_a_checkpoint_and_mended_it_goes_on(undisturbed: Path, 
     data, output = make_data(tmp_path / "data"), tmp_path / "output"
     file = data / "images" / "train" / "3.png"
     whole = file.read_bytes()
+    trainer = make_trainer(data, output, DATALOADER__NUM_WORKERS=1)  # looks at some of the files
     file.write_bytes(whole[:100])
     with pytest.raises(BadFileError, match=r"3\.png: wanted a readable image"):
-        train(data, output, DATALOADER__NUM_WORKERS=1)
+        trainer.train()
     done = len(traced(output))
     assert done < 3, "an epoch has three iterations"
     assert (output / f"model_{done - 1:07d}.pth").exists() == (done > 0)
