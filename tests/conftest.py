@@ -1,5 +1,6 @@
 """What holds for every test: seeded, offline, one thread, and data sets in a temporary folder of its own."""
 
+import fcntl
 import os
 import random
 import shutil
@@ -71,14 +72,20 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quickstart's model, exported for images of all sizes, a folder below its checkpoint; it takes seconds."""
+    """The quickstart's model, exported for images of all sizes, a folder below its checkpoint; once for all workers."""
     from icpc_d2.inference.export.export import ExportOptions, export_model
     from tests.support.checkpoints import tiny_cfg, write_checkpoint
 
-    folder = tmp_path_factory.mktemp("exported")
-    weights = write_checkpoint(folder, tiny_cfg("MODEL.CONTEXT_DECODER.NUM_LAYERS", 1))
-    export_model(weights, folder / "new" / "model.onnx", ExportOptions(alignment=True))
-    return folder / "new" / "model.onnx"
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "exported"
+    path = folder / "new" / "model.onnx"
+    folder.mkdir(exist_ok=True)
+    with (folder.parent / "exported.lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)  # it takes half a minute, so that a second worker waits for the first
+        if not path.exists():
+            weights = write_checkpoint(folder, tiny_cfg("MODEL.CONTEXT_DECODER.NUM_LAYERS", 1))
+            export_model(weights, path, ExportOptions(alignment=True))
+    return path
 
 
 @pytest.fixture(scope="session")

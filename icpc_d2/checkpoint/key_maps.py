@@ -133,7 +133,9 @@ def rename(name: str, starts: Mapping[str, str]) -> str | None:
 def uses_quick_gelu(model: nn.Module) -> bool | None:
     """Return whether a model's CLIP encoders use QuickGELU; None: neither it nor GELU, as in ResNets without text."""
     encoders = (*IMAGE_ENCODERS, TEXT_ENCODER)
-    kinds = {type(module).__name__ for name, module in model.named_modules() if f"{name}.".startswith(encoders)}
+    modules = [module for name, module in model.named_modules() if f"{name}.".startswith(encoders)]
+    # A faster form of an activation is derived from it.
+    kinds = {kind.__name__ for module in modules for kind in type(module).__mro__}
     return "QuickGELU" in kinds if kinds & {"QuickGELU", "GELU"} else None
 
 

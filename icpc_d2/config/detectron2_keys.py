@@ -76,7 +76,8 @@ def check_detectron2_keys(cfg: CfgNode) -> None:
     is_known &= encoder_of(cfg) in (*CLIP_ENCODERS, *RESNETS, RESNET_FPN)
     values = dict(leaves(cfg))
     for key, default in leaves(get_cfg()):
-        if values[key] in (default, ONE_VALUE.get(key, default)) or (key.startswith("MODEL.") and not is_known):
+        defaults = [_as_lists(default), ONE_VALUE.get(key, _as_lists(default))]
+        if _as_lists(values[key]) in defaults or (key.startswith("MODEL.") and not is_known):
             continue
         advice = why_unread(key, cfg)
         if advice is not None:
@@ -88,6 +89,11 @@ def check_detectron2_keys(cfg: CfgNode) -> None:
         raise ConfigError(
             f"INPUT.CROP.TYPE is {cfg.INPUT.CROP.TYPE!r}, wanted 'absolute': {INSTEAD['INPUT.CROP.TYPE']}."
         )
+
+
+def _as_lists(value: Any) -> Any:
+    """Turn tuples into lists, at all depths: a config that was written to a file comes back so."""
+    return [_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def why_unread(key: str, cfg: CfgNode) -> str | None:

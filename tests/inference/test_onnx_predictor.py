@@ -21,10 +21,12 @@ WINDOWS = ("TEST.SLIDING_WINDOW.ENABLED", True, "TEST.SLIDING_WINDOW.SIZE", 64, 
 
 
 @pytest.fixture(scope="module")
-def folder(exported: Path) -> Path:
+def folder(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint and its export, for images of all sizes."""
-    (exported.parents[1] / "model.onnx").symlink_to(exported)
-    return exported.parents[1]
+    folder = tmp_path_factory.mktemp("checkpoint")
+    for path in (exported, *(exported.parents[1] / name for name in ("config.yaml", "model_final.pth"))):
+        (folder / path.name).symlink_to(path)
+    return folder
 
 
 def make_image(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:

@@ -146,7 +146,7 @@ def test_torchvisions_resnets_give_the_same_features(deep: bool, tmp_path: Path,
             value.copy_(torch.rand_like(value) + 0.5)
     torch.save(theirs.state_dict(), tmp_path / "in.pth")
     plain = ["MODEL.BACKBONE.NAME", "build_resnet_fpn_backbone", "MODEL.RESNETS.DEPTH", 18]
-    plain += ["MODEL.RESNETS.RES2_OUT_CHANNELS", 64]
+    plain += ["MODEL.RESNETS.RES2_OUT_CHANNELS", 64, "TEST.PAD_TO_STRIDE", True]
     options = ["MODEL.RESNETS.WIDTH_PER_GROUP", 8] if deep else plain
     config = str(CONFIGS / "ade20k/semantic_fpn_R50.yaml")
     run("imagenet", tmp_path / "in.pth", tmp_path / "out.pth", *options, config=config)
