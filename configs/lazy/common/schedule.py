@@ -11,7 +11,8 @@ from icpc_d2.engine.solver import backbone_lr_factor, poly_schedule
 
 train = dict(
     output_dir="output/lazy",
-    # A checkpoint in the model's own names, as `icpc convert` makes it of CLIP's weights; "" is a random start.
+    # A checkpoint in the model's own names, as start.py of docs/lazyconfig.md makes it (`icpc convert` keeps CLIP's
+    # names); "" is a random start.
     init_checkpoint="",
     max_iter=80000,
     amp=dict(enabled=False),
