@@ -87,7 +87,9 @@ def rename_torchvision(name: str) -> str:
 def is_classifier(name: str) -> bool:
     """Return whether a name is of an ImageNet ResNet's last layer, which no segmentation model has."""
     layer = name.split(".")[-2] if "." in name else name
-    return layer.startswith("fc") or layer == "linear"
+    # Squeeze and excitation has layers of such names inside of the stages, which no plain ResNet has.
+    is_inside = re.match(r"(backbone\.)?(layer|res)\d", name) is not None
+    return (layer.startswith("fc") or layer == "linear") and not is_inside
 
 
 def _read_pickle(file_name: str) -> tuple[dict[str, Tensor], str]:

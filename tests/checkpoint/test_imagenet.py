@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from icpc_d2.checkpoint import ICPCCheckpointer
-from icpc_d2.checkpoint.imagenet import is_resnet, read_imagenet, rename_torchvision
+from icpc_d2.checkpoint.imagenet import is_classifier, is_resnet, read_imagenet, rename_torchvision
 from tests.support.checkpoints import deep_stem
 from tests.support.models import make_cfg
 
@@ -142,3 +142,17 @@ def test_what_is_no_imagenet_resnet_is_not_taken_for_one() -> None:
     assert is_resnet(["backbone.layer1.0.conv1.weight", "head.fc.weight"])
     assert not is_resnet(["backbone.layer1.0.conv1.weight", "decode_head.conv_seg.weight"])
     assert not is_resnet(["visual.layer1.0.conv1.weight"])
+
+
+@pytest.mark.parametrize("name", ["layer1.0.se.fc1.weight", "backbone.layer4.2.se.fc2.bias", "res2.0.se.fc.weight"])
+def test_squeeze_and_excitation_is_no_classifier(name: str) -> None:
+    """It is part of what a file's network computes: to leave it out would be a wrong result without a word."""
+    assert not is_classifier(name)
+    assert all(map(is_classifier, ("fc.weight", "head.fc.bias", "backbone.fc.weight", "stem.fc.weight", "fc1000_w")))
+
+
+def test_a_network_with_squeeze_and_excitation_is_refused(tmp_path: Path) -> None:
+    torch.save(timms(block_args={"attn_layer": "se"}).state_dict(), tmp_path / "seresnet50.pth")
+    model = build_model(make_cfg("ade20k/semantic_fpn_R50.yaml", "MODEL.RESNETS.WIDTH_PER_GROUP", 8))
+    with pytest.raises(ValueError, match=r"64 not in the model: res2\.0\.se\.fc1\.bias"):
+        ICPCCheckpointer(model).load(str(tmp_path / "seresnet50.pth"))
