@@ -74,7 +74,7 @@ def locate(address: str) -> str:
         ValueError: an address that names nothing known.
         OSError: it cannot be fetched; says by which command it can be, and where to put it.
     """
-    file = PathManager.get_local_path(address)
+    file = os.path.expanduser(PathManager.get_local_path(address))
     if "://" in address and os.path.isfile(file) and _located.get(address) != file:
         _located[address] = file
         logger.info(f"{address} is {file}, SHA-256 {sha256_of(file)}")
@@ -86,7 +86,7 @@ _located: dict[str, str] = {}
 
 def hash_of_located(address: str) -> str | None:
     """Return the SHA-256 of a path's file, or of an address that :func:`locate` has found; None for any other."""
-    file = _located.get(address, address)
+    file = _located.get(address) or os.path.expanduser(address)
     return sha256_of(file) if os.path.isfile(file) else None
 
 

@@ -211,3 +211,10 @@ def test_addresses_are_open_clips(address: str, repository: str, quick_gelu: boo
 def test_unknown_names_are_answered_with_the_known(address: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"'{address}' is unknown to open_clip. {message}"):
         PathManager.get_local_path(address)
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model.pth").write_bytes(CONTENT)
+    assert locate("~/model.pth") == str(tmp_path / "model.pth")
+    assert hash_of_located("~/model.pth") == DIGEST
