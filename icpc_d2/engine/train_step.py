@@ -76,7 +76,9 @@ class TrainStep(SimpleTrainer):
         try:
             losses = self.backward()
         except ValueError as error:
-            raise _explain_batch_norm(error, self.batches[0]) from error
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise _batch_norm_error(self.batches[0]) from error
         # Before the hooks, and an optimizer that clips, which want the gradient itself.
         self.grad_scaler.unscale_(self.optimizer)
         self.after_backward()
@@ -193,10 +195,8 @@ def _mean(losses: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([part[name] for part in losses]).mean() for name in losses[0]}
 
 
-def _explain_batch_norm(error: ValueError, batch: Sequence[dict[str, Any]]) -> ValueError:
-    """Say what to do where BatchNorm has a single value per channel; return other errors as they are."""
-    if "more than 1 value per channel" not in str(error):
-        return error
+def _batch_norm_error(batch: Sequence[dict[str, Any]]) -> ValueError:
+    """Say what to do where BatchNorm has a single value per channel."""
     height, width = batch[0]["image"].shape[1:]
     return ValueError(
         f"BatchNorm needs more than one value per channel, and {len(batch)} image of {height} x {width} pixels has a "

@@ -176,3 +176,18 @@ def test_bfloat16_trains_every_parameter_on_the_cpu(backbone: tuple) -> None:
         assert gradient is not None and gradient.dtype == torch.float32 and gradient.isfinite().all(), name
     wanted, found = (torch.cat([those[name].flatten() for name in full]) for those in (full, half))
     assert nn.functional.cosine_similarity(found, wanted, dim=0) > 0.97
+
+
+class Faulty(Line):
+    def forward(self, batch: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        raise self.fault
+
+
+def test_errors_of_a_model_are_raised_as_they_are() -> None:
+    """One that came of another keeps its cause."""
+    model = Faulty()
+    model.fault = ValueError("of its own")
+    model.fault.__cause__ = KeyError("a")
+    with pytest.raises(ValueError, match="of its own") as raised:
+        run(make_step(model, [[sample(1.0)]]))
+    assert raised.value is model.fault and isinstance(raised.value.__cause__, KeyError)
