@@ -53,7 +53,7 @@ def parse_args(
     parser.prog = prog or parser.prog
     args = parser.parse_args(arguments)
     args.eval_only |= eval_only
-    if not args.config_file and args.eval_only and WEIGHTS in args.opts[::2]:
+    if not args.config_file and args.eval_only and WEIGHTS in args.opts[:-1:2]:
         return args  # a model's file may hold its config
     if not args.config_file:
         parser.error("--config-file is missing; configs/quickstart/icpc_tiny.yaml trains in minutes without a GPU")

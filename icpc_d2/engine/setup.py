@@ -102,10 +102,10 @@ def setup(args: Namespace) -> CfgNode:
         logger.info(f"SEED: -1 -> {cfg.SEED} ({'as before' if starts else 'drawn'}).")
     check_datasets(cfg, is_train)
     resolve_classes(cfg)
+    fetch_weights(cfg, args)
     if comm.is_main_process():
         check_labels(cfg, is_train)
     resolve_class_weights(cfg, is_train)
-    fetch_weights(cfg, args)
     cfg.freeze()
     default_setup(cfg, args)
     if is_train:

@@ -121,6 +121,8 @@ def test_what_cannot_be_fetched_ends_the_run_before_it_begins(tmp_path: Path, mo
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("icpc_d2.engine.initial_weights._check_architecture", lambda *_: None)
+    # To read the label maps of a large data set takes minutes.
+    monkeypatch.setitem(setup.__globals__, "check_labels", lambda *_: pytest.fail("labels were read first"))
     with pytest.raises(OSError, match=r"Cannot get clip://RN50\. .* hf download"):
         setup(arguments(make_data(tmp_path / "data"), tmp_path / "out", MODEL__WEIGHTS="clip://RN50"))
     assert not (tmp_path / "out/provenance.json").exists()
@@ -140,3 +142,7 @@ def test_a_models_file_is_evaluated_by_the_config_inside(tmp_path: Path, capsys:
     with pytest.raises(SystemExit):
         parse_args(options)  # a training needs a config file
     assert "--config-file is missing" in capsys.readouterr().err
+    for dangling in (["MODEL.WEIGHTS"], ["OUTPUT_DIR", "out", "MODEL.WEIGHTS"]):  # a key without its value
+        with pytest.raises(SystemExit):
+            parse_args(dangling, eval_only=True)
+        assert "--config-file is missing" in capsys.readouterr().err
