@@ -60,7 +60,7 @@ def carry_over(
             "for, as checkpoints of this project do. CLIP's and ImageNet's weights have none: set it to False."
         )
     state, axes, ids = model.state_dict(), class_axes(model), shared_ids(theirs, ours)
-    check_names(state.keys() - weights.keys(), weights.keys() - state.keys(), "a checkpoint")
+    check_names(state.keys() - weights.keys(), weights.keys() - state.keys(), "a checkpoint", weights)
     carried = {
         name: _carry_entries(name, weights[name], value, axes[name], ids, len(theirs))
         if name in axes
