@@ -62,6 +62,8 @@ class ICPCCheckpointer(DetectionCheckpointer):
         content = {key: part.state_dict() for key, part in parts.items()} | kwargs
         if self._class_names:
             content["class_names"] = self._class_names
+        # The one thing that neither names nor shapes of weights tell.
+        content["quick_gelu"] = key_maps.uses_quick_gelu(self.model)
         path = Path(self.save_dir, f"{name}.pth")
         path.parent.mkdir(parents=True, exist_ok=True)
         logger.info(f"Saving checkpoint to {path}")
@@ -126,7 +128,6 @@ class ICPCCheckpointer(DetectionCheckpointer):
             if not isinstance(content.get(key), dict):
                 raise UnreadableWeightsError(f"{path} has no '{key}': it holds weights, but no training to continue.")
         self._load_model(content)
-        content.pop("quick_gelu", None)
         for key in checkpointables:
             self.checkpointables[key].load_state_dict(content.pop(key))
         return content
@@ -144,6 +145,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
 
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
         weights, class_names = checkpoint.pop("model"), checkpoint.pop("class_names", [])
+        quick_gelu = checkpoint.pop("quick_gelu", None)
         if not self._new_classes:
             key_maps.check_classes(class_names, self._class_names)
         if self._new_classes:
@@ -153,9 +155,11 @@ class ICPCCheckpointer(DetectionCheckpointer):
         elif is_resnet(weights) and self._has_imagenet_resnet():
             weights = self._convert_imagenet(rename_resnet(weights), from_caffe2=False)
         elif any(name.startswith("visual.") for name in weights):  # as OpenAI and open_clip save it
-            weights = self._convert_clip(weights, checkpoint.pop("quick_gelu", None))
+            weights = self._convert_clip(weights, quick_gelu)
         else:
             weights = key_maps.fit_weights(weights, self.model.state_dict())
+        if quick_gelu is not None:  # older checkpoints do not say
+            check_activation(self.model, quick_gelu)
         if missing := self.model.load_state_dict(weights, strict=False).missing_keys:
             logger.info(f"Left at their initial values: {_by_module(missing)}.")
 

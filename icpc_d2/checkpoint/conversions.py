@@ -10,7 +10,7 @@ from icpc_d2.checkpoint.checkpointer import ICPCCheckpointer
 from icpc_d2.checkpoint.clip_weights import read_weights
 from icpc_d2.checkpoint.denseclip import NAME_POSITIONS, from_denseclip, read_denseclip, to_denseclip
 from icpc_d2.checkpoint.imagenet import read_imagenet
-from icpc_d2.checkpoint.key_maps import check_activation, check_classes, convert_clip, fit_weights
+from icpc_d2.checkpoint.key_maps import check_activation, check_classes, convert_clip, fit_weights, uses_quick_gelu
 from icpc_d2.checkpoint.model_file import pack, save_content
 from icpc_d2.checkpoint.sources import locate, trained_with_quick_gelu
 from icpc_d2.files import atomically
@@ -50,6 +50,7 @@ def convert_to_denseclip(
     content = read_weights(locate(source))
     check_classes(content.get("class_names", []), class_names)
     converted = to_denseclip(fit_weights(content["model"], model.state_dict(), resize=False))
+    check_activation(model, content.get("quick_gelu", uses_quick_gelu(model)))  # older files do not say
     _check_prompts(model, model.prompt.num_context + NAME_POSITIONS)
     return Conversion({"meta": {"CLASSES": list(class_names), "PALETTE": colors}, "state_dict": converted}, [])
 
@@ -87,7 +88,8 @@ def convert_model(
     content = read_weights(locate(source))
     check_classes(content.get("class_names", []), class_names)
     weights = fit_weights(content["model"], model.state_dict(), resize=False)
-    return Conversion(pack(weights, config, list(class_names), half), [])
+    check_activation(model, content.get("quick_gelu", uses_quick_gelu(model)))  # older files do not say
+    return Conversion(pack(weights, config, list(class_names), half, uses_quick_gelu(model)), [])
 
 
 CONVERSIONS: dict[str, Callable[[str, nn.Module, Sequence[str]], Conversion]] = {

@@ -140,7 +140,7 @@ def uses_quick_gelu(model: nn.Module) -> bool | None:
 
 
 def check_activation(model: nn.Module, quick_gelu: bool | None) -> None:
-    """Compare the activation that CLIP's weights were trained with to the model's; the other one quietly does worse.
+    """Compare the activation that weights were trained with to the model's; the other one quietly does worse.
 
     Args:
         quick_gelu: QuickGELU, or GELU; None: nothing says which, which is warned of.
@@ -160,7 +160,7 @@ def check_activation(model: nn.Module, quick_gelu: bool | None) -> None:
         return
     change = "the same name with '-quickgelu' at its end" if quick_gelu else "the same name without '-quickgelu'"
     raise ValueError(
-        f"These CLIP weights were trained with {names[quick_gelu]}, but MODEL.CLIP.ARCH builds a model with "
+        f"These weights were trained with {names[quick_gelu]}, but MODEL.CLIP.ARCH builds a model with "
         f"{names[built]}: set it to {change} (as in RN50-quickgelu, ViT-B-16-quickgelu)."
     )
 

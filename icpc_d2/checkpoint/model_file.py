@@ -1,9 +1,10 @@
-"""A trained model as one file to hand on: its weights, its merged config and its class names.
+"""A trained model as one file to hand on: its weights, merged config, class names, and whether it uses QuickGELU.
 
-``.safetensors`` has the latter two in its metadata, ``.pth`` beside the weights.
+``.safetensors`` has all but the weights in its metadata, ``.pth`` beside them.
 """
 
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,21 @@ ENDINGS = (".pth", ".safetensors")
 STATISTICS = ("running_mean", "running_var")
 
 
-def pack(weights: Mapping[str, Tensor], config: str, class_names: list[str], half: bool) -> dict[str, Any]:
+def pack(
+    weights: Mapping[str, Tensor], config: str, class_names: list[str], half: bool, quick_gelu: bool | None = None
+) -> dict[str, Any]:
     """Put together the content of a model's file.
 
     Args:
         config: the merged config, as YAML.
         half: store weights as float16, in half of the space; they are computed with in float32 as before.
+        quick_gelu: the activation that they were trained with is QuickGELU, or GELU; None: there is neither.
 
     Raises:
         ValueError: a weight is beyond what half precision can hold.
     """
     stored = {name: _halved(name, value) if half else value.detach() for name, value in weights.items()}
-    return {"model": stored, "config": config, "class_names": class_names}
+    return {"model": stored, "config": config, "class_names": class_names, "quick_gelu": quick_gelu}
 
 
 def _halved(name: str, value: Tensor) -> Tensor:
@@ -56,7 +60,8 @@ def read_safetensors(file_name: str) -> dict[str, Any]:
     metadata, weights = _metadata(file_name), load_file(file_name)
     if "class_names" not in metadata:
         return {"model": weights}
-    return {"model": weights, "config": metadata.get("config"), "class_names": json.loads(metadata["class_names"])}
+    rest = {key: json.loads(metadata[key]) for key in ("class_names", "quick_gelu") if key in metadata}
+    return {"model": weights, "config": metadata.get("config"), **rest}
 
 
 def config_within(file: Path) -> str | None:
@@ -67,7 +72,7 @@ def config_within(file: Path) -> str | None:
         else:
             content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
             config = content.get("config") if isinstance(content, dict) else None
-    except (OSError, RuntimeError, ValueError, SafetensorError):
+    except (OSError, RuntimeError, ValueError, SafetensorError, pickle.UnpicklingError):
         return None  # whoever reads the weights says what is wrong
     return config if isinstance(config, str) else None
 

@@ -26,7 +26,7 @@ from icpc_d2.checkpoint.model_file import ENDINGS
 from icpc_d2.checkpoint.sources import locate
 from icpc_d2.config import load_config
 from icpc_d2.inference.predictor import read_config
-from icpc_d2.modeling.class_names import get_class_names
+from icpc_d2.modeling.class_names import get_class_names, resolve_class_names
 
 MODEL = "model"
 
@@ -95,7 +95,7 @@ def read_model_config(args: argparse.Namespace) -> CfgNode:
         found = read_config(Path(locate(args.source)))
         cfg = load_config(args.source, args.options, text=found.dump())
     if args.kind == MODEL:
-        cfg.MODEL.CLASS_NAMES = get_class_names(cfg)
+        resolve_class_names(cfg)
         cfg.MODEL.WEIGHTS = cfg.MODEL.TEXT_ENCODER.WEIGHTS = ""
     return cfg
 

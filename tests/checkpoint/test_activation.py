@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from icpc_d2.checkpoint import ICPCCheckpointer, checkpointer, load_text_encoder
-from icpc_d2.checkpoint.conversions import convert_clip_weights
+from icpc_d2.checkpoint.clip_weights import read_weights
+from icpc_d2.checkpoint.conversions import convert_clip_weights, convert_model, write_conversion
 from tests.support.checkpoints import make_clip, make_model
+
+CLASSES = ["sky", "road", "car"]
 
 
 @cache
@@ -42,7 +45,7 @@ def test_the_tag_decides(
     load: object, tag: str, quick_gelu: bool, advice: str, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpointer, "locate", lambda _: str(weights))
-    with pytest.raises(ValueError, match=f"These CLIP weights were trained {advice}"):
+    with pytest.raises(ValueError, match=f"These weights were trained {advice}"):
         load(make(quick_gelu), tag)
     load(make(not quick_gelu), tag)
 
@@ -61,5 +64,29 @@ def test_a_converted_file_remembers(weights: Path, tmp_path: Path, monkeypatch: 
         torch.save({"model": content, key: value}, tmp_path / "said.pth")
         known = value if key == "quick_gelu" else True
         assert convert_clip_weights(str(tmp_path / "said.pth"), make(known), []).content["quick_gelu"] is known
-        with pytest.raises(ValueError, match="These CLIP weights were trained with"):
+        with pytest.raises(ValueError, match="These weights were trained with"):
             ICPCCheckpointer(make(not known)).load(str(tmp_path / "said.pth"))
+
+
+@pytest.mark.parametrize("ending", [".pth", ".safetensors"])
+def test_checkpoints_and_files_to_hand_on_remember(ending: str, tmp_path: Path) -> None:
+    file = tmp_path / f"model{ending}"
+    for quick_gelu, advice in ((True, "with QuickGELU, .* name with "), (False, "with GELU, .* name without ")):
+        model, other = make(quick_gelu), make(not quick_gelu)
+        ICPCCheckpointer(model, str(tmp_path), class_names=CLASSES).save("saved")
+        for new_classes in (False, True):
+            with pytest.raises(ValueError, match=f"These weights were trained {advice}"):
+                ICPCCheckpointer(other, class_names=CLASSES, new_classes=new_classes).load(str(tmp_path / "saved.pth"))
+        with pytest.raises(ValueError, match=f"These weights were trained {advice}"):
+            convert_model(str(tmp_path / "saved.pth"), other, CLASSES, "")
+        write_conversion(convert_model(str(tmp_path / "saved.pth"), model, CLASSES, ""), file, model)
+        assert read_weights(str(file))["quick_gelu"] is quick_gelu
+        with pytest.raises(ValueError, match=f"These weights were trained {advice}"):
+            ICPCCheckpointer(other).load(str(file))
+
+
+def test_checkpoints_that_do_not_say_load_as_before(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for quick_gelu in (True, False):
+        torch.save({"model": make(quick_gelu).state_dict(), "class_names": CLASSES}, tmp_path / "before.pth")
+        ICPCCheckpointer(make(not quick_gelu), class_names=CLASSES).load(str(tmp_path / "before.pth"))
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]

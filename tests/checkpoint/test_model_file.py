@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from detectron2.data import MetadataCatalog
 from safetensors import safe_open
 from torch import nn
 
 from icpc_d2 import Predictor
 from icpc_d2.checkpoint import model_file, sources
 from icpc_d2.checkpoint.clip_weights import UnreadableWeightsError, read_weights
+from icpc_d2.inference.predictor import load_model
 from icpc_d2.tools.convert_checkpoint import main
 from tests.support.checkpoints import CLASSES, TINY_CONFIG, tiny_cfg, write_checkpoint
 
@@ -73,6 +75,18 @@ def test_a_config_file_may_be_named(trained: Path, tmp_path: Path) -> None:
         main([*arguments, "--config-file", TINY_CONFIG, "MODEL.CLASS_NAMES", "['a', 'b', 'c', 'd']"])
 
 
+def test_a_data_sets_synonyms_go_with_the_file(tmp_path: Path) -> None:
+    """They are prompts of the model, which a machine without the data set would build without them."""
+    cfg = tiny_cfg("MODEL.CLASS_NAMES", ["boat", "car"], "MODEL.CLASS_SYNONYMS", [["ship"], []])
+    file = write_checkpoint(tmp_path / "trained", cfg)
+    MetadataCatalog.get("harbours").set(stuff_classes=["boat", "car"], prompt_synonyms=[("ship",), ()])
+    data = ["DATASETS.TRAIN", "('harbours',)", "DATASETS.TEST", "()"]
+    main(["model", str(file), str(tmp_path / "alone.pth"), "--config-file", TINY_CONFIG, *data])
+    MetadataCatalog.remove("harbours")
+    _, model = load_model(tmp_path / "alone.pth", "cpu")
+    assert model.class_tokens.synonyms == [("boat", "ship"), ("car",)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -115,3 +129,5 @@ def test_metadata_of_others_is_no_config(tmp_path: Path) -> None:
     assert model_file.config_within(tmp_path / "a.safetensors") is None
     (tmp_path / "b.pth").write_bytes(b"damaged")
     assert model_file.config_within(tmp_path / "b.pth") is None
+    torch.save({"meta": np.float64(1)}, tmp_path / "c.pth")  # numpy's numbers, which torch's reader refuses
+    assert model_file.config_within(tmp_path / "c.pth") is None
