@@ -15,7 +15,7 @@ import yaml
 from icpc_d2.data.datasets import DATASETS as ROWS
 from icpc_d2.tools.flops import command as flops
 from icpc_d2.tools.predict.video import Frame, write_video
-from icpc_d2.tools.study import command as study_command
+from icpc_d2.tools.study import schedule
 from tests.support.datasets import random_image, save, save_folder_dataset, save_prepared
 from tests.support.documents import (
     ROOT,
@@ -80,7 +80,7 @@ def test_study_and_figures(clone: Path, few_scenes: None, camvid: None, monkeypa
     # tests/tools/test_study.py starts the script as it is.
     forked = SimpleNamespace(Popen=Forked, STDOUT=subprocess.STDOUT)
     with monkeypatch.context() as patch:
-        patch.setattr(study_command, "subprocess", forked)
+        patch.setattr(schedule, "subprocess", forked)
         for command in commands_of("docs/studies/camvid.md"):
             run(command, monkeypatch)
     results = json.loads((clone / "output/camvid/study/results.json").read_text())["results"]

@@ -1,4 +1,4 @@
-"""Studies, with a script in place of ``train_net.py`` that takes its command line and trains in no time."""
+"""Studies of one table, with a script in place of ``train_net.py`` that trains in no time."""
 
 import json
 import os
@@ -13,34 +13,11 @@ import pytest
 from icpc_d2.analysis.random_models import load_resolved_config
 from icpc_d2.config import get_config_file
 from icpc_d2.tools.study import command as study
+from icpc_d2.tools.study import schedule
 from icpc_d2.tools.study.plan import read_study
+from icpc_d2.tools.study.runs import StudyRun
 from tests.support.programs import Forked
-
-# Ten times the seed plus the learning rate is its mIoU. It notes its starts, fails if a file tells it to, and hangs
-# likewise.
-SCRIPT = """
-import json, os, sys, time
-flag, config, resume, *options = sys.argv[1:]
-assert (flag, resume) == ("--config-file", "--resume")
-options = dict(zip(options[::2], options[1::2]))
-out = options["OUTPUT_DIR"]
-with open(os.path.join(out, "starts.txt"), "a") as file:
-    file.write(f"{os.getpid()} {os.environ['OMP_NUM_THREADS']}\\n")
-def evaluate(iteration, value):
-    with open(os.path.join(out, "metrics.json"), "a") as file:
-        file.write(json.dumps({"iteration": iteration, "sem_seg/mIoU": value}) + "\\n")
-    with open(os.path.join(out, "results.json"), "w") as file:
-        json.dump({"mIoU": value}, file)
-evaluate(10, 1.0)
-folder = os.path.dirname(config)
-name = os.path.basename(out)
-if os.path.exists(os.path.join(folder, f"hang_{name}")):
-    time.sleep(60)
-if os.path.exists(os.path.join(folder, f"fail_{name}")):
-    sys.exit("no luck")
-rate = float([line.split(":")[1] for line in open(config) if "BASE_LR" in line][0])
-evaluate(20, 10 * int(options["SEED"]) + rate)
-"""
+from tests.support.studies import SCRIPT, run, starts
 
 
 @pytest.fixture
@@ -50,21 +27,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / f"{name}.yaml").write_text(f"VERSION: 2\nSOLVER:\n  BASE_LR: {rate}\n  MAX_ITER: 20\n")
     (tmp_path / "study.yaml").write_text("configs: {The First: a.yaml, B: b.yaml}\nseeds: [0, 2]\ntitle: Two\n")
     (tmp_path / "script.py").write_text(SCRIPT)
-    monkeypatch.setattr(study, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(schedule, "POLL_SECONDS", 0.02)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return tmp_path
 
 
-def run(folder: Path, *arguments: str) -> int:
-    script = str(folder / "script.py")
-    return study.main([str(folder / "study.yaml"), "--out", str(folder / "out"), "--script", script, *arguments])
-
-
-def starts(folder: Path) -> dict[str, int]:
-    return {
-        f"{path.parent.parent.name}/{path.parent.name}": len(path.read_text().splitlines())
-        for path in (folder / "out").glob("*/*/starts.txt")
-    }
+def first_run(folder: Path) -> StudyRun:
+    return next(iter(read_study(folder / "study.yaml", folder / "out").metrics))
 
 
 def test_all_runs_are_trained_and_compared(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,13 +87,13 @@ def test_an_interrupted_study_stops_its_runs_and_goes_on_later(folder: Path, mon
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(study, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
+        patch.setattr(schedule, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
         with pytest.raises(KeyboardInterrupt):
             run(folder)
     pid = int(started.read_text().split()[0])
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-    assert not read_study(folder / "study.yaml", folder / "out").runs[0].is_finished()
+    assert not first_run(folder).is_finished()
 
     (folder / "hang_seed_0").unlink()
     assert run(folder) == 0
@@ -169,7 +138,7 @@ def test_wrong_studies_are_told_so(
 
 
 def test_progress_is_the_share_of_iterations(folder: Path) -> None:
-    run_a = read_study(folder / "study.yaml", folder / "out").runs[0]
+    run_a = first_run(folder)
     assert run_a.iterations() == 20
     assert run_a.progress(20) == 0.0
     run_a.folder.mkdir(parents=True)
@@ -179,7 +148,8 @@ def test_progress_is_the_share_of_iterations(folder: Path) -> None:
 
 def test_the_configs_of_the_camvid_study_differ_in_the_method_alone() -> None:
     path = Path(get_config_file("camvid/study/study.yaml"))
-    found = {label: runs[0] for label, runs in read_study(path, Path("out")).by_label.items()}
+    (table,) = read_study(path, Path("out")).tables
+    found = {label: row.runs[0] for label, row in table.rows.items()}
     methods = {}
     for label, one in found.items():
         cfg = load_resolved_config(str(one.config)).clone()
@@ -222,10 +192,10 @@ def test_a_study_with_the_real_script(
 
     arguments = [str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out")]
     with monkeypatch.context() as patch:
-        patch.setattr(study, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
+        patch.setattr(schedule, "time", SimpleNamespace(sleep=interrupt, monotonic=time.monotonic))
         with pytest.raises(KeyboardInterrupt):
             study.main(arguments)
-    monkeypatch.setattr(study, "subprocess", SimpleNamespace(Popen=Forked, STDOUT=subprocess.STDOUT))
+    monkeypatch.setattr(schedule, "subprocess", SimpleNamespace(Popen=Forked, STDOUT=subprocess.STDOUT))
     assert study.main(arguments) == 0
     starts = re.findall(r"Starting training from iteration (\d+)", (folder / "log.txt").read_text())
     assert len(starts) == 2 and starts[0] == "0" and int(starts[1]) >= 2, "where the signal met it, not anew"

@@ -1,139 +1,176 @@
-"""The plan of a study: some configs, each trained with some seeds; where each run stands and how far it is."""
+"""The plan of a study: configs, each run with some seeds, the tables that show them, and what is claimed of their rows.
 
-import hashlib
-import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+A study of one table is short: ``configs`` (label -> config) and ``seeds``. A plan of several tables names its
+``trainings`` (name -> config) and, if some rows only evaluate what others have trained, its ``evaluations`` (name ->
+{config, training}); its ``tables`` show them, each as often as it likes, and each is run once::
+
+    tables:
+      Table 1:
+        columns: {mIoU: mIoU}               # header -> a metric, or several whose mean it shows; the default
+        rows:                               # label -> the name of what it shows, and the paper's figure
+          DenseCLIP: {run: denseclip, paper: 43.5}
+          ICPC: {run: icpc, paper: 45.2}
+        claims:                             # with `margin`: at most so much worse; `column` if not the first
+          - {better: ICPC, than: DenseCLIP}
+
+Paths are relative to the plan. Both kinds may have a ``title`` in a line and ``options``, KEY, VALUE, ... for all runs.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from detectron2.config import CfgNode
 
-from icpc_d2.config import load_config
-from icpc_d2.engine.run_folder.metrics import read_metrics
+from icpc_d2.tools.study.runs import StudyRun
+from icpc_d2.tools.study.tables import Claim, Study, StudyTable, TableRow, folder_name
 
-REQUIRED = {"configs", "seeds"}
-OPTIONAL = {"title", "metric", "options"}
-STATE_FILE = "study_run.json"
-
-
-@dataclass(frozen=True)
-class StudyRun:
-    """A training of a study."""
-
-    label: str  # of its config
-    config: Path
-    seed: int
-    options: tuple[str, ...]  # KEY VALUE pairs that change the config
-    folder: Path  # of its output
-
-    def arguments(self) -> list[str]:
-        """Return the command line of ``train_net.py``; an interrupted run goes on from its last checkpoint."""
-        options = [*self.options, "SEED", str(self.seed), "OUTPUT_DIR", str(self.folder)]
-        return ["--config-file", str(self.config), "--resume", *options]
-
-    def fingerprint(self) -> str:
-        """Return a hash of config, options and seed, which stays the same after an upgrade of the code."""
-        content = [CfgNode.load_yaml_with_base(str(self.config)), self.options, self.seed]
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-    def iterations(self) -> int:
-        """Read how many iterations the run has in all.
-
-        Raises:
-            ValueError: the config or the options are wrong.
-        """
-        try:
-            return load_config(str(self.config), self.options).SOLVER.MAX_ITER
-        except ValueError as error:
-            raise ValueError(f"{self.config} with the options {list(self.options)}: {error}") from error
-
-    def progress(self, iterations: int) -> float:
-        """Return the share of its iterations that a run has done, 0..1; evaluations do not count."""
-        done = max((line.get("iteration", 0) for line in read_metrics(self.folder)), default=0)
-        return min(1.0, done / iterations)
-
-    def state(self) -> dict[str, Any]:
-        """Read what :meth:`save_state` has written: nothing, for a run that was never started."""
-        path = self.folder / STATE_FILE
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-    def save_state(self, finished: bool, seconds: float) -> None:
-        """Remember whether the run is finished and how long it took so far.
-
-        ``results.json`` could not tell: each evaluation of a training writes it, not only the last one.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        state = {"fingerprint": self.fingerprint(), "finished": finished, "seconds": round(seconds, 1)}
-        (self.folder / STATE_FILE).write_text(json.dumps(state) + "\n", encoding="utf-8")
-
-    def is_finished(self) -> bool:
-        """Tell whether the run has come to its end.
-
-        Raises:
-            ValueError: the folder holds a run of another config, other options or another seed.
-        """
-        state = self.state()
-        if state and state["fingerprint"] != self.fingerprint():
-            raise ValueError(
-                f"{self.folder} holds a run of another config than {self.config} is now, or of other options; remove "
-                "the folder to train again, or choose another --out."
-            )
-        return state.get("finished", False) and (self.folder / "results.json").is_file()
+DEFAULT_METRIC = "mIoU"
+# Keys that each part must and may have.
+KEYS = {
+    "study": ({"configs", "seeds"}, {"title", "metric", "options"}),
+    "plan": ({"trainings", "tables", "seeds"}, {"title", "evaluations", "options"}),
+    "evaluation": ({"config", "training"}, set()),
+    "table": ({"rows"}, {"columns", "claims"}),
+    "row": ({"run"}, {"paper"}),
+    "claim": ({"better", "than"}, {"margin", "column"}),
+}
 
 
-@dataclass(frozen=True)
-class Study:
-    """The content of a study file."""
-
-    title: str  # in a line
-    runs: tuple[StudyRun, ...]  # config by config, seed by seed
-    metric: str  # to compare, a name in ``results.json``
-
-    @property
-    def by_label(self) -> dict[str, list[StudyRun]]:
-        """The runs of each config."""
-        return {run.label: [other for other in self.runs if other.label == run.label] for run in self.runs}
-
-
-def read_study(path: Path, out: Path) -> Study:
-    """Read a study file.
-
-    It is YAML with ``configs`` (label -> config file, relative to the study file), ``seeds`` (a list of integers) and,
-    if wanted, ``title``, ``metric`` (default ``mIoU``) and ``options`` (a list of KEY, VALUE, KEY, VALUE ... for all).
+def read_study(path: Path, out: Path, options: Sequence[str] = (), num_seeds: int = 0) -> Study:
+    """Read a study file, as the head of this file describes it.
 
     Args:
         out: the folder of the runs.
+        options: KEY VALUE pairs for all runs, besides the file's.
+        num_seeds: that many seeds from 0 on, instead of the file's; 0: the file's.
 
     Raises:
-        ValueError: the file says something else, or two labels would share a folder.
+        ValueError: the file says something else, or two names would share a folder.
         FileNotFoundError: it, or a config that it names, is missing.
     """
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or content.keys() - OPTIONAL != REQUIRED:
-        found = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{path}: found {found}, wanted {sorted(REQUIRED)} and, if needed, {sorted(OPTIONAL)}.")
-    configs, seeds = content["configs"], content["seeds"]
-    if not isinstance(configs, Mapping) or not configs:
-        raise ValueError(f"{path}: 'configs' is {configs!r}, wanted 'label: config file' in a line each.")
+    content = _load(path)
+    kind = "plan" if isinstance(content, dict) and "trainings" in content else "study"
+    _check_keys(path.name, content, kind)
+    seeds = list(range(num_seeds)) or content["seeds"]
     integers = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
     if not integers or not seeds or len({*seeds}) < len(seeds):
         raise ValueError(f"{path}: 'seeds' is {seeds!r}, wanted different integers, 0 or more, as in [0, 1, 2].")
-    options = tuple(map(str, content.get("options", [])))
-    folders = {str(label): out / _folder_name(str(label)) for label in configs}
+    options = (*map(str, content.get("options", [])), *options)
+    title = str(content.get("title", path.stem))
+    if kind == "study":
+        configs = {str(label): config for label, config in _mapping(path, content, "configs").items()}
+        runs = _runs(path, configs, out, seeds, options)
+        columns = {(metric := content.get("metric", DEFAULT_METRIC)): (metric,)}
+        return Study(title, (StudyTable("", {label: TableRow(found) for label, found in runs.items()}, columns),))
+    runs = _plan_runs(path, content, out, seeds, options)
+    tables = {str(name): table for name, table in _mapping(path, content, "tables").items()}
+    study = Study(title, tuple(_table(f"{path}: {name}", name, table, runs) for name, table in tables.items()))
+    if unused := {name for name, found in runs.items() if not {*found} & study.metrics.keys()}:
+        raise ValueError(f"{path}: no table shows {', '.join(sorted(unused))}.")
+    return study
+
+
+def _plan_runs(path: Path, content: Any, out: Path, seeds: Sequence[int], options: Sequence[str]) -> dict:
+    """Return the runs of all trainings and evaluations of a plan by their names."""
+    configs = dict(_mapping(path, content, "trainings"))
+    trainings = {}
+    for name, entry in (_mapping(path, content, "evaluations") if "evaluations" in content else {}).items():
+        _check_keys(f"{path}: {name}", entry, "evaluation")
+        if entry["training"] not in content["trainings"]:
+            raise ValueError(f"{path}: {name} evaluates {entry['training']!r}, which is none of the trainings.")
+        if name in configs:
+            raise ValueError(f"{path}: {name} is a training and an evaluation; rename one.")
+        configs[name], trainings[name] = entry["config"], entry["training"]
+    return _runs(path, configs, out, seeds, options, trainings)
+
+
+def _runs(
+    path: Path,
+    configs: Mapping[str, str],
+    out: Path,
+    seeds: Sequence[int],
+    options: Sequence[str],
+    trainings: Mapping[str, str] | None = None,
+) -> dict[str, tuple[StudyRun, ...]]:
+    """Return the runs of each name, evaluations behind what they evaluate (`trainings`: their name -> its name)."""
+    folders = {name: out / folder_name(name) for name in configs}
     if len(set(folders.values())) < len(folders):
         raise ValueError(f"{path}: two labels of {list(folders)} would share a folder; rename one.")
-    runs = []
-    for label, config in configs.items():
-        config_path = path.parent / config
+    runs: dict[str, tuple[StudyRun, ...]] = {}
+    for name, config in configs.items():
+        config_path = path.parent / str(config)
         if not config_path.is_file():
-            raise FileNotFoundError(f"{path}: '{label}' names {config_path}, which does not exist.")
-        folder = folders[str(label)]
-        runs += [StudyRun(str(label), config_path, seed, options, folder / f"seed_{seed}") for seed in seeds]
-    return Study(content.get("title", path.stem), tuple(runs), content.get("metric", "mIoU"))
+            raise FileNotFoundError(f"{path}: '{name}' names {config_path}, which does not exist.")
+        trained = runs[trainings[name]] if trainings and name in trainings else [None] * len(seeds)
+        runs[name] = tuple(
+            StudyRun(name, config_path, seed, tuple(options), folders[name] / f"seed_{seed}", training)
+            for seed, training in zip(seeds, trained, strict=True)
+        )
+    return runs
 
 
-def _folder_name(label: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_") or "_"
+def _table(where: str, name: str, content: Any, runs: Mapping[str, tuple[StudyRun, ...]]) -> StudyTable:
+    _check_keys(where, content, "table")
+    columns = _mapping(where, content, "columns") if "columns" in content else {DEFAULT_METRIC: DEFAULT_METRIC}
+    columns = {str(head): (found,) if isinstance(found, str) else tuple(found) for head, found in columns.items()}
+    rows = {}
+    for label, row in _mapping(where, content, "rows").items():
+        row = {"run": row} if isinstance(row, str) else row
+        _check_keys(f"{where}: {label}", row, "row")
+        if row["run"] not in runs:
+            raise ValueError(f"{where}: {label} shows {row['run']!r}, which is no training and no evaluation.")
+        if not isinstance(row.get("paper", 0.0), int | float):
+            raise ValueError(f"{where}: {label}: 'paper' is {row['paper']!r}, wanted is a number.")
+        rows[str(label)] = TableRow(runs[row["run"]], row.get("paper"))
+    return StudyTable(name, rows, columns, tuple(_claim(where, c, rows, columns) for c in content.get("claims", [])))
+
+
+def _claim(where: str, content: Any, rows: Mapping[str, TableRow], columns: Mapping[str, Any]) -> Claim:
+    _check_keys(f"{where}: a claim", content, "claim")
+    column = str(content.get("column", next(iter(columns))))
+    claim = Claim(str(content["better"]), str(content["than"]), column, content.get("margin", 0.0))
+    for label in (claim.better, claim.than):
+        if label not in rows:
+            raise ValueError(f"{where}: a claim is about {label!r}, wanted is one of its rows: {', '.join(rows)}.")
+    if claim.better == claim.than:
+        raise ValueError(f"{where}: a claim compares {claim.better!r} with itself.")
+    if claim.column not in columns:
+        raise ValueError(f"{where}: a claim is about {claim.column!r}, wanted is one of: {', '.join(columns)}.")
+    if not isinstance(claim.margin, int | float) or not claim.margin >= 0:
+        raise ValueError(f"{where}: the margin of a claim is {claim.margin!r}, wanted is a number, 0 or more.")
+    return claim
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses names that stand twice, of which YAML's own loaders silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := {str(key) for key in keys if keys.count(key) > 1}:
+            raise ValueError(f"line {node.start_mark.line + 1}: {', '.join(sorted(twice))} stands there twice.")
+        return super().construct_mapping(node, deep)
+
+
+def _load(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _check_keys(where: str, content: Any, kind: str) -> None:
+    required, optional = KEYS[kind]
+    if not isinstance(content, dict) or content.keys() - optional != required:
+        found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        also = f" and, if needed, {sorted(optional)}" if optional else ""
+        raise ValueError(f"{where}: found {found}, wanted {sorted(required)}{also}.")
+
+
+def _mapping(where: object, content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    if not isinstance(content[name], Mapping) or not content[name]:
+        wanted = (
+            "'label: config file' in a line each" if name in ("configs", "trainings") else "names and their content"
+        )
+        raise ValueError(f"{where}: '{name}' is {content[name]!r}, wanted {wanted}.")
+    return content[name]
