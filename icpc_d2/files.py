@@ -1,8 +1,10 @@
-"""Files that are whole or not there, and pickles of which arrays and plain data alone are read."""
+"""Files that are whole or not there, pickles of which arrays alone are read, and names that differ in form alone."""
 
 import importlib
 import os
 import pickle
+import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -74,3 +76,8 @@ class _ArrayUnpickler(pickle.Unpickler):
         if (module, name) not in _ARRAY_PARTS:
             raise pickle.UnpicklingError(f"it holds {module}.{name}, wanted are arrays and plain data alone")
         return super().find_class(module, name)
+
+
+def as_compared(name: str) -> str:
+    """Return a class name without what it is not known by: case, Unicode form, blanks, hyphens and underscores."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()

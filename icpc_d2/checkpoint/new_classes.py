@@ -13,6 +13,7 @@ from tabulate import tabulate
 from torch import Tensor, nn
 
 from icpc_d2.checkpoint.key_maps import check_names, fit
+from icpc_d2.files import as_compared
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +38,14 @@ def class_axes(model: nn.Module) -> dict[str, Axes]:
 
 
 def shared_ids(theirs: Sequence[str], ours: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the ids (in `theirs`, in `ours`) of the classes of one name; letter case and blanks do not count."""
-    ids = {_normalize(name): index for index, name in reversed(list(enumerate(theirs)))}
-    return [(ids[_normalize(name)], index) for index, name in enumerate(ours) if _normalize(name) in ids]
+    """Return the ids (in `theirs`, in `ours`) of the classes of one name.
+
+    Case, Unicode form, blanks, hyphens and underscores do not count where no name is the very same.
+    """
+    same = {name: index for index, name in enumerate(theirs)}
+    alike = {as_compared(name): index for index, name in reversed(list(enumerate(theirs)))}
+    pairs = [(same.get(name, alike.get(as_compared(name))), index) for index, name in enumerate(ours)]
+    return [(their, our) for their, our in pairs if their is not None]
 
 
 def carry_over(
@@ -118,7 +124,3 @@ def _parts_table(state: Mapping[str, Tensor], axes: Mapping[str, Axes], num_kept
     rows = [[part, f"{kept:,}", f"{new:,}"] for part, (kept, new) in sorted(counts.items())]
     headers = ["part", "numbers carried over", "numbers new"]
     return tabulate(rows, headers, colalign=("left", "right", "right"), disable_numparse=True)
-
-
-def _normalize(name: str) -> str:
-    return " ".join(name.casefold().split())

@@ -1,13 +1,12 @@
 """The classes of a data set as those of a model, matched by their names."""
 
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from detectron2.data import MetadataCatalog
 
 from icpc_d2.data.label_code import LabelCode
-from icpc_d2.data.list_text import plain
+from icpc_d2.files import as_compared
 
 NAMED_CLASSES = 20  # of those that differ
 
@@ -92,7 +91,7 @@ def _names_of(dataset: str) -> list[Names]:
 
 
 def _names(names: Iterable[str]) -> Names:
-    whole = [re.sub(r"[\s_-]+", " ", plain(name)).strip().casefold() for name in names]
+    whole = [as_compared(name) for name in names]
     return whole[:1], whole, [part.strip() for name in whole for part in name.split(",")]
 
 

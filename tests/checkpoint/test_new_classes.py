@@ -136,5 +136,9 @@ def test_weights_without_class_names_and_of_another_model_are_refused(tmp_path: 
         checkpointer.load(str(tmp_path / "wrong.pth"))
 
 
-def test_names_are_compared_as_clip_reads_them() -> None:
+def test_names_are_compared_as_those_of_data_sets_are() -> None:
+    assert shared_ids(["Traffic_Light", "cafe\u0301", "t-shirt"], ["T shirt", "caf\u00e9", "traffic-light"]) == [
+        *((2, 0), (1, 1), (0, 2)),
+    ]
+    assert shared_ids(["t-shirt", "t shirt"], ["t shirt", "t-shirt"]) == [(1, 0), (0, 1)]
     assert shared_ids(["Sky", "traffic  light", "a"], ["traffic light", "b", "sky"]) == [(1, 0), (0, 2)]
