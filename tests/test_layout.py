@@ -38,6 +38,7 @@ CFG_LIVES_IN = (
     "icpc_d2/config/",
     "icpc_d2/modeling/build",
     "icpc_d2/modeling/class_names",
+    "icpc_d2/modeling/class_weights",
     "icpc_d2/data/dataset_mapper",
     "icpc_d2/evaluation/evaluators",
     "icpc_d2/evaluation/label_maps",

@@ -14,7 +14,7 @@ from icpc_d2.data.class_frequency import (
     repeat_factors,
 )
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper, named_dicts
-from icpc_d2.modeling.class_names import MEDIAN_FREQUENCY, get_class_weights
+from icpc_d2.modeling.class_weights import MEDIAN_FREQUENCY, get_class_weights
 
 logger = logging.getLogger(__name__)
 

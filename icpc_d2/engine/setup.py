@@ -30,7 +30,8 @@ from icpc_d2.engine.initial_weights import check_weights, fetch_weights, read_co
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import read_starts, write_start
 from icpc_d2.evaluation.evaluators import build_shared_classes, order_in
-from icpc_d2.modeling.class_names import format_colors, parse_colors, resolve_class_names
+from icpc_d2.modeling.class_names import resolve_class_names
+from icpc_d2.visualization.palette import format_colors, parse_colors
 
 logger = logging.getLogger(__name__)
 

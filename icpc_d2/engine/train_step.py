@@ -16,7 +16,7 @@ from detectron2.utils import comm
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from icpc_d2.modeling.class_names import get_class_weights
+from icpc_d2.modeling.class_weights import get_class_weights
 from icpc_d2.modeling.labels import is_labelled
 from icpc_d2.modeling.losses import Candidates, GatheredContrastiveLoss
 

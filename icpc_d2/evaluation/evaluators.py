@@ -11,7 +11,7 @@ from icpc_d2.data.class_matching import class_order, inverse
 from icpc_d2.evaluation.image_writer import ImageWriter
 from icpc_d2.evaluation.sem_seg import SemSegEvaluator, SharedClassesEvaluator
 from icpc_d2.evaluation.validation_loss import ValidationLoss
-from icpc_d2.modeling.class_names import get_class_weights
+from icpc_d2.modeling.class_weights import get_class_weights
 
 
 def build_evaluator(cfg: CfgNode, dataset_name: str) -> DatasetEvaluator:

@@ -36,11 +36,12 @@ from icpc_d2.data.synonyms import names_of_classes
 from icpc_d2.inference.image_reader import ImageLike, ModelInput, read_input
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.modeling import ICPC
-from icpc_d2.modeling.class_names import parse_colors, resolve_class_names
+from icpc_d2.modeling.class_names import resolve_class_names
 from icpc_d2.modeling.multi_scale import MultiScale
 from icpc_d2.modeling.open_vocabulary import predict_open
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.visualization import Palette
+from icpc_d2.visualization.palette import parse_colors
 
 logger = logging.getLogger(__name__)
 

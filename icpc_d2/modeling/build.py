@@ -9,7 +9,8 @@ from detectron2.modeling import build_backbone, build_sem_seg_head
 from torch import Tensor, nn
 
 from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
-from icpc_d2.modeling.class_names import get_class_names, get_class_weights, get_synonyms
+from icpc_d2.modeling.class_names import get_class_names, get_synonyms
+from icpc_d2.modeling.class_weights import get_class_weights
 from icpc_d2.modeling.fast.chunked_predictions import ChunkedLogits
 from icpc_d2.modeling.fast.folded_neck import FoldedFPN
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment

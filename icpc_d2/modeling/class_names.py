@@ -1,7 +1,5 @@
-"""The classes of a model: their names, from the config or the metadata of the training data, and their weights."""
+"""The names of a model's classes, from the config or the metadata of the training data."""
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,53 +88,3 @@ def count_classes(names: Sequence[str]) -> int:
 def _metadata_of(datasets: str | Sequence[str]) -> Mapping[str, Any] | Metadata:
     first = datasets if isinstance(datasets, str) else next(iter(datasets), None)
     return {} if first is None else MetadataCatalog.get(first)
-
-
-# What MODEL.CLASS_WEIGHTS may say in place of numbers, which are then found when a training starts.
-MEDIAN_FREQUENCY = "median_frequency"
-
-
-def get_class_weights(cfg: CfgNode) -> list[float]:
-    """Return ``MODEL.CLASS_WEIGHTS``, a number for each class; empty: all pixels count alike.
-
-    Raises:
-        ValueError: it is of another length than the class names, has other values than numbers of 0 or more, or none
-            above 0.
-    """
-    weights = list(cfg.MODEL.CLASS_WEIGHTS)
-    if not weights:
-        return []
-    if weights == [MEDIAN_FREQUENCY]:
-        raise ValueError(
-            f"MODEL.CLASS_WEIGHTS is {MEDIAN_FREQUENCY!r}, which is turned into numbers where a training starts "
-            "(icpc_d2.engine.setup, and config.yaml has them); here wanted are numbers, or [] for none"
-        )
-    names = get_class_names(cfg)
-    is_number = [isinstance(weight, int | float) and not isinstance(weight, bool) for weight in weights]
-    if not all(is_number) or len(weights) != len(names):
-        raise ValueError(
-            f"MODEL.CLASS_WEIGHTS has {len(weights)} values, {weights}; wanted are {len(names)} numbers, one for each "
-            f"of {', '.join(names)}, or {MEDIAN_FREQUENCY!r}"
-        )
-    if not all(0 <= weight < math.inf for weight in weights) or not any(weights):
-        raise ValueError(f"MODEL.CLASS_WEIGHTS is {weights}; wanted are numbers of 0 or more, at least one above 0")
-    return [float(weight) for weight in weights]
-
-
-def parse_colors(texts: Sequence[str], count: int) -> list[tuple[int, int, int]]:
-    """Return the (r, g, b), 0..255, of ``MODEL.CLASS_COLORS``: "#rrggbb" of each of `count` classes, or none.
-
-    Raises:
-        ValueError: another number of them, or something else than colours.
-    """
-    if len(texts) not in (0, count) or not all(re.fullmatch("#[0-9a-fA-F]{6}", str(text)) for text in texts):
-        raise ValueError(
-            f"MODEL.CLASS_COLORS is {list(texts)}; wanted is a colour such as '#4682b4' for each of the {count} "
-            "classes, or none"
-        )
-    return [tuple(bytes.fromhex(text[1:])) for text in texts]
-
-
-def format_colors(colors: Sequence[Sequence[int]]) -> list[str]:
-    """Return "#rrggbb" of each (r, g, b), which :func:`parse_colors` reads."""
-    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors]

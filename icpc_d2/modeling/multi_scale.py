@@ -26,7 +26,7 @@ class MultiScale(nn.Module):
     def __init__(self, model: Segmentor, resizes: Sequence[T.Augmentation], mirror: bool) -> None:
         super().__init__()
         self.model = model
-        self.mirrored = (False, True) if mirror else (False,)  # of the images of each size
+        self.flips = (False, True) if mirror else (False,)  # of the images of each size
         self._resizes = list(resizes)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Tensor]]:
@@ -44,7 +44,7 @@ class MultiScale(nn.Module):
     def _predict(self, inputs: dict[str, Any]) -> LazyProbabilities:
         views = []
         for images in self.views(inputs):
-            views += map(View, self.model.predictions(images), self.mirrored)
+            views += map(View, self.model.predictions(images), self.flips)
         return views[0].prediction.average(views)
 
     def views(self, inputs: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
@@ -55,4 +55,4 @@ class MultiScale(nn.Module):
             resized = T.AugInput(original)
             resize(resized)
             image = torch.from_numpy(np.ascontiguousarray(resized.image.transpose(2, 0, 1)))
-            yield [{**size, "image": image.flip(-1) if mirrored else image} for mirrored in self.mirrored]
+            yield [{**size, "image": image.flip(-1) if mirrored else image} for mirrored in self.flips]

@@ -1,6 +1,7 @@
 """Detectron2's FPN on the backbone's maps, each concatenated with the score map of its level."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from detectron2.layers import Conv2d, ShapeSpec
@@ -61,25 +62,17 @@ class AlignedFPN(AnySizeFPN):
     lateral: type[Lateral] = Lateral
 
     def __init__(
-        self,
-        shapes: Mapping[str, ShapeSpec],
-        score_levels: Sequence[str],
-        num_classes: int,
-        *,
-        out_channels: int,
-        norm: str = "",
-        fuse_type: str = "sum",
-        init: str = "detectron2",
+        self, shapes: Mapping[str, ShapeSpec], score_levels: Sequence[str], num_classes: int, **fpn: Any
     ) -> None:
         """
         Args:
             shapes: of the backbone's maps, from fine to coarse.
             score_levels: levels that have a score map.
             num_classes: K, channels of a score map.
-            out_channels, norm, fuse_type, init: as :class:`icpc_d2.modeling.fpn.AnySizeFPN`.
+            fpn: `out_channels` and further arguments of :class:`icpc_d2.modeling.fpn.AnySizeFPN`.
         """
         joined = self.joined_maps(shapes, score_levels, num_classes)
-        super().__init__(joined, list(shapes), out_channels, norm, fuse_type, init)
+        super().__init__(joined, list(shapes), **fpn)
         stages = [name for name, _ in self.named_children() if name.startswith("fpn_lateral")]
         for stage, shape in zip(stages, shapes.values(), strict=True):
             setattr(self, stage, self.lateral(getattr(self, stage), shape.channels))

@@ -58,7 +58,7 @@ def _predict_views(
     decisions, alignments = [], []
     for images in model.views(inputs):
         outputs = predict_open(model.model, images, predict_from, tokens)
-        for (decision, alignment), mirrored in zip(outputs, model.mirrored, strict=True):
+        for (decision, alignment), mirrored in zip(outputs, model.flips, strict=True):
             decisions.append(View(decision, mirrored))
             if alignment is not None:
                 alignments.append(View(alignment, mirrored))

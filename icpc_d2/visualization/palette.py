@@ -1,6 +1,7 @@
 """Names and colours of classes, and label maps painted with them."""
 
 import colorsys
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -86,3 +87,22 @@ def distinct_colors(count: int) -> np.ndarray:
     levels = ((0.65, 0.95), (0.9, 0.7), (0.45, 0.8), (0.8, 0.5))  # saturation, value
     colors = [colorsys.hsv_to_rgb(i * golden_ratio % 1.0, *levels[i % len(levels)]) for i in range(count)]
     return np.round(np.array(colors).reshape(-1, 3) * 255).astype(np.uint8)
+
+
+def parse_colors(texts: Sequence[str], count: int) -> list[tuple[int, int, int]]:
+    """Return the (r, g, b), 0..255, of ``MODEL.CLASS_COLORS``: "#rrggbb" of each of `count` classes, or none.
+
+    Raises:
+        ValueError: another number of them, or something else than colours.
+    """
+    if len(texts) not in (0, count) or not all(re.fullmatch("#[0-9a-fA-F]{6}", str(text)) for text in texts):
+        raise ValueError(
+            f"MODEL.CLASS_COLORS is {list(texts)}; wanted is a colour such as '#4682b4' for each of the {count} "
+            "classes, or none"
+        )
+    return [tuple(bytes.fromhex(text[1:])) for text in texts]
+
+
+def format_colors(colors: Sequence[Sequence[int]]) -> list[str]:
+    """Return "#rrggbb" of each (r, g, b), which :func:`parse_colors` reads."""
+    return [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors]

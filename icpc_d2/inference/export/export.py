@@ -18,9 +18,9 @@ from icpc_d2.inference.export.description import describe
 from icpc_d2.inference.export.formats import FORMATS
 from icpc_d2.inference.export.graph import WindowGraph
 from icpc_d2.inference.predictor import load_model, training_colors
-from icpc_d2.modeling.class_names import parse_colors
 from icpc_d2.modeling.segmentor import Segmentor
 from icpc_d2.visualization import Palette
+from icpc_d2.visualization.palette import parse_colors
 
 logger = logging.getLogger(__name__)
 
