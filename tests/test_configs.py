@@ -1,7 +1,5 @@
 """Every config: with a tiny network it trains and predicts, and it says nothing that its fragments say already."""
 
-from functools import cache
-
 import pytest
 import torch
 import yaml
@@ -15,7 +13,7 @@ from icpc_d2.config.resolve import resolve_norms
 from icpc_d2.engine.setup import check_ranges, resolve_classes
 from icpc_d2.engine.solver import build_optimizer
 from icpc_d2.evaluation.label_maps import as_evaluated
-from tests.support.configs import CONFIGS, PUBLISHED_FOLDERS, RUNNABLE
+from tests.support.configs import CONFIGS, PUBLISHED_FOLDERS, RUNNABLE, read
 from tests.support.models import make_batch
 
 CLASSES = 9
@@ -34,18 +32,6 @@ TINY = {
     "TEST.SLIDING_WINDOW.SIZE": 64,
     "TEST.SLIDING_WINDOW.STRIDE": 43,
 }
-
-
-def read(name: str) -> CfgNode:
-    return _read(name).clone()
-
-
-@cache
-def _read(name: str) -> CfgNode:
-    cfg = get_cfg()
-    add_icpc_config(cfg)
-    cfg.merge_from_file(str(CONFIGS / name))
-    return cfg
 
 
 def make_tiny(cfg: CfgNode) -> None:

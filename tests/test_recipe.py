@@ -2,24 +2,15 @@
 
 import pytest
 import torch
-from detectron2.config import CfgNode, get_cfg
 from detectron2.layers import NaiveSyncBatchNorm
 from detectron2.modeling import build_model
 from torch import Tensor, nn
 
 import icpc_d2  # noqa: F401  registers the models
 from icpc_d2.analysis.macs import build_on_meta
-from icpc_d2.config import add_icpc_config
 from icpc_d2.config.resolve import resolve_norms
-from tests.support.configs import CONFIGS
+from tests.support.configs import read
 from tests.support.models import NAMES, make_cfg
-
-
-def read(name: str) -> CfgNode:
-    cfg = get_cfg()
-    add_icpc_config(cfg)
-    cfg.merge_from_file(str(CONFIGS / name))
-    return cfg
 
 
 def rms(x: Tensor) -> float:

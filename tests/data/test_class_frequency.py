@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.data.samplers import TrainingSampler
+from detectron2.utils import comm
 from PIL import Image
 
 from icpc_d2.data import BadFileError
@@ -33,6 +34,25 @@ def test_labelled_pixels_are_counted(tmp_path: Path) -> None:
     dicts = write_labels(tmp_path)
     found = count_pixels(dicts, lambda d: read_label(d["sem_seg_file_name"]), 4)
     np.testing.assert_array_equal(found, COUNTS)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 5])  # 5: some processes have no image
+def test_processes_share_the_counting(world_size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dicts = write_labels(tmp_path)
+    monkeypatch.setattr(comm, "get_world_size", lambda: world_size)
+    gathered: list = []
+
+    def count(rank: int) -> np.ndarray:
+        monkeypatch.setattr(comm, "get_rank", lambda: rank)
+        return count_pixels(dicts, lambda d: read_label(d["sem_seg_file_name"]), 4)
+
+    monkeypatch.setattr(comm, "all_gather", lambda mine: gathered.append(mine) or [])
+    for rank in range(world_size):
+        count(rank)
+    assert sum(map(len, gathered)) == len(dicts), "each image is counted once"
+    monkeypatch.setattr(comm, "all_gather", lambda _: gathered)
+    for rank in range(world_size):
+        np.testing.assert_array_equal(count(rank), COUNTS)
 
 
 def test_bad_files_stop_or_count_nothing(tmp_path: Path) -> None:

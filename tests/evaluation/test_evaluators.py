@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,11 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from PIL import Image
+from torch import nn
 
 from icpc_d2.evaluation import build_evaluator
 from icpc_d2.evaluation.image_writer import spread
-from tests.support.evaluation import TinyDataset, evaluation_cfg
+from tests.support.evaluation import TINY_CLASSES, TinyDataset, evaluation_cfg
 
 
 def run(cfg: CfgNode, dataset: TinyDataset) -> dict[str, float]:
@@ -30,6 +32,35 @@ def test_figures_and_images(dataset: TinyDataset, tmp_path: Path) -> None:
         "pictures/1.png",
     ]
     assert np.asarray(Image.open(images[1])).ndim == 3
+
+
+def test_images_of_a_set_whose_classes_have_another_order(dataset: TinyDataset, tmp_path: Path) -> None:
+    """They show the data set's own ids, in its own colours, whatever the model calls them."""
+    order = [2, 0, 3, 1]  # the model's id of each of the data set's classes
+    run(evaluation_cfg(tmp_path / "same", dataset.name, NUM_PICTURES=3), dataset)
+    cfg = evaluation_cfg(tmp_path / "other", dataset.name, NUM_PICTURES=3)
+    cfg.MODEL.CLASS_NAMES = [TINY_CLASSES[order.index(k)] for k in range(4)]
+    of_model = [np.append(order, order[0])[np.minimum(label, 4)] for label in dataset.labels]
+    assert run(cfg, replace(dataset, labels=of_model))["mIoU"] == 100
+    for index in range(3):
+        found, wanted = (Image.open(tmp_path / folder / f"pictures/{index}.png") for folder in ("other", "same"))
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
+
+
+def test_the_validation_loss_weighs_classes_as_the_config_says(dataset: TinyDataset, tmp_path: Path) -> None:
+    cfg = evaluation_cfg(tmp_path, dataset.name)
+    cfg.MODEL.CLASS_NAMES, cfg.MODEL.CLASS_WEIGHTS = TINY_CLASSES, [1.0, 0.5, 3.0, 1.0]
+    evaluator = build_evaluator(cfg, dataset.name)
+    evaluator.reset()
+    logits = [torch.randn(4, *label.shape, generator=torch.Generator().manual_seed(0)) for label in dataset.labels]
+    evaluator.process(dataset.samples, [{"sem_seg": scores} for scores in logits])
+    wanted = nn.functional.cross_entropy(
+        torch.cat([scores.flatten(1).T for scores in logits]),
+        torch.cat([torch.from_numpy(label).flatten() for label in dataset.labels]),
+        torch.tensor([1.0, 0.5, 3.0, 1.0]),
+        ignore_index=255,
+    )
+    assert evaluator.evaluate()["sem_seg"]["loss"] == pytest.approx(wanted.item(), rel=1e-5)
 
 
 def test_everything_that_is_slow_on_request(dataset: TinyDataset, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from icpc_d2.modeling.backbone import ClipResNet, ClipViT
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 from icpc_d2.modeling.text.prompts import Context
 from icpc_d2.modeling.text.text_encoder import TextEncoder
-from tests.support.models import NAMES, make_batch, make_cfg
+from tests.support.models import NAMES, make_batch, make_cfg, show_residuals
 
 OUTPUTS = ["res2", "res3", "res4", "res5", "global_embed", "dense_embed"]
 KINDS = (
@@ -55,9 +55,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_both_towers_are_open_clips(name: str) -> None:
     architecture = clip.get_architecture(name)
     reference = open_clip.model.CLIP(**architecture).eval()
-    for parameter_name, parameter in reference.visual.named_parameters():
-        if parameter_name.endswith("bn3.weight"):  # zero at first, which would hide the residual branches
-            nn.init.uniform_(parameter, 0.5, 1)
+    show_residuals(reference.visual)
     encoder = (ClipViT(name, OUTPUTS, []) if "ViT" in name else ClipResNet(name, OUTPUTS)).eval()
     visual = {key: value for key, value in encoder.visual.state_dict().items() if "pyramid" not in key}
     encoder.visual.load_state_dict({key: reference.visual.state_dict()[key] for key in visual})

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import Backbone
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from icpc_d2.analysis.macs import meta_image
@@ -20,23 +19,9 @@ from tests.support.checkpoints import DENSECLIP_CLASSES, build_denseclip
 from tests.support.denseclip_forward import forward
 from tests.support.denseclip_shapes import TINY_R, TINY_VIT, Sizes, make_weights
 from tests.support.models import TINY_VIT as VIT_OPTIONS
-from tests.support.models import make_batch, make_cfg
+from tests.support.models import Given, make_batch, make_cfg
 
 AS_THEY_ARE = ("TEST.PAD_TO_STRIDE", False)
-
-
-class Given(Backbone):
-    """Below FPN: the maps themselves."""
-
-    def __init__(self, shapes: dict[str, ShapeSpec]) -> None:
-        super().__init__()
-        self.shapes = shapes
-
-    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
-        return x
-
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        return self.shapes
 
 
 BACKBONES = pytest.mark.parametrize("options", [(), VIT_OPTIONS], ids=["resnet", "vit"])

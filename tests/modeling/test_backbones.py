@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.backbone import ClipResNet, ClipViT
-from tests.support.models import TINY_VIT, make_batch, make_cfg
+from tests.support.models import TINY_VIT, make_batch, make_cfg, show_residuals
 
 FULL = ("RN50-quickgelu", "RN101-quickgelu", "ViT-B-16-quickgelu")
 
@@ -27,9 +27,7 @@ def build_encoder(architecture: str) -> nn.Module:
 def test_global_embedding_is_open_clips(architecture: str) -> None:
     config = clip.get_architecture(architecture)
     reference = open_clip.model.CLIP(**config).eval()
-    for name, parameter in reference.visual.named_parameters():
-        if name.endswith("bn3.weight"):  # zero at first, which would hide the residual branches
-            nn.init.uniform_(parameter, 0.5, 1)
+    show_residuals(reference.visual)
     encoder = build_encoder(architecture).eval()
     encoder.visual.load_state_dict(reference.visual.state_dict())
     size = config["vision_cfg"]["image_size"]

@@ -2,27 +2,12 @@
 
 import torch
 from detectron2.layers import ShapeSpec
-from detectron2.modeling import Backbone
 from detectron2.modeling.backbone import FPN
-from torch import Tensor
 
 from icpc_d2.modeling.neck import AlignedFPN
+from tests.support.models import Given
 
 SHAPES = {f"res{i + 2}": ShapeSpec(channels=6 + i, stride=4 * 2**i) for i in range(4)}
-
-
-class Given(Backbone):
-    """Below FPN: the maps themselves."""
-
-    def __init__(self, shapes: dict[str, ShapeSpec]) -> None:
-        super().__init__()
-        self.shapes = shapes
-
-    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
-        return x
-
-    def output_shape(self) -> dict[str, ShapeSpec]:
-        return self.shapes
 
 
 def test_is_detectron2s_fpn_on_concatenated_maps() -> None:

@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 from detectron2.config import CfgNode, get_cfg
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from icpc_d2 import add_icpc_config
@@ -66,3 +68,24 @@ def predict_coarsely(images: Tensor) -> Tensor:
     """30 classes at stride 4."""
     weights = torch.randn(30, 4, 1, 1, generator=torch.Generator().manual_seed(1))
     return nn.functional.conv2d(nn.functional.avg_pool2d(predict(images), 4), weights)
+
+
+class Given(Backbone):
+    """Below FPN: the maps themselves."""
+
+    def __init__(self, shapes: dict[str, ShapeSpec]) -> None:
+        super().__init__()
+        self.shapes = shapes
+
+    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
+        return x
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return self.shapes
+
+
+def show_residuals(network: nn.Module) -> None:
+    """Change the norms that end a ResNet's branches, whose weights are zero at first, which would hide these."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("bn3.weight"):
+            nn.init.uniform_(parameter, 0.5, 1)
