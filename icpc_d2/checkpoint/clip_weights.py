@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 from open_clip.pretrained import get_pretrained_url, list_pretrained_models_by_tag
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor
 
 from icpc_d2.checkpoint.download import sha256_of
 from icpc_d2.checkpoint.model_file import read_safetensors
+from icpc_d2.checkpoint.packed_clip import is_packed, unpack_clip
 from icpc_d2.files import array_globals
 
 logger = logging.getLogger(__name__)
@@ -64,7 +67,9 @@ def read_weights(file_name: str) -> dict[str, Any]:
 
 def _read(file_name: str) -> Any:
     if file_name.endswith(".safetensors"):
-        return read_safetensors(file_name)
+        with safe_open(file_name, "pt") as file:
+            metadata, names = file.metadata() or {}, list(file.keys())
+        return unpack_clip(load_file(file_name), metadata) if is_packed(names) else read_safetensors(file_name)
     if zipfile.is_zipfile(file_name):
         with zipfile.ZipFile(file_name) as archive:
             if any(name.endswith("/constants.pkl") for name in archive.namelist()):

@@ -32,11 +32,16 @@ def pack(
     Raises:
         ValueError: a weight is beyond what half precision can hold.
     """
-    stored = {name: _halved(name, value) if half else value.detach() for name, value in weights.items()}
+    stored = {name: to_half(name, value) if half else value.detach() for name, value in weights.items()}
     return {"model": stored, "config": config, "class_names": class_names, "quick_gelu": quick_gelu}
 
 
-def _halved(name: str, value: Tensor) -> Tensor:
+def to_half(name: str, value: Tensor) -> Tensor:
+    """Return a weight in float16, but for numbers that are none and statistics of BatchNorm.
+
+    Raises:
+        ValueError: it is beyond what half precision can hold.
+    """
     if not value.is_floating_point() or name.endswith(STATISTICS):
         return value.detach()
     halved = value.detach().half()

@@ -19,10 +19,13 @@ from open_clip.pretrained import get_pretrained_cfg, is_pretrained_cfg, list_pre
 
 from icpc_d2.checkpoint.download import download, has_hash, sha256_of
 from icpc_d2.checkpoint.hub import from_hub, hub_advice, in_hub_cache
+from icpc_d2.checkpoint.packed_clip import packed_quick_gelu
 
 logger = logging.getLogger(__name__)
 
 CLIP, HUB, OPENMMLAB = "clip://", "hf://", "openmmlab://"
+# CLIPs of `icpc pretrain` that come with this package, ``clip://tiny-RN``; the card of each is beside it.
+SHIPPED = Path(__file__).parent / "shipped"
 # Of a model that is handed on by the hub, unless the address names another.
 HUB_FILE = "model.safetensors"
 # ResNet-V1c on ImageNet: what DenseCLIP's and mmsegmentation's ResNets start from. The end of a name is its hash.
@@ -31,7 +34,7 @@ OPENMMLAB_FILES = {"resnet50_v1c": "resnet50_v1c-2cccc1ad.pth", "resnet101_v1c":
 
 
 class ClipSource(NamedTuple):
-    """Weights of open_clip's list."""
+    """Weights of open_clip's list, or of this package."""
 
     model: str  # "ViT-B-16"
     tag: str  # "openai"
@@ -40,15 +43,26 @@ class ClipSource(NamedTuple):
     files: tuple[str, ...]  # of the repository, any of which will do
     url: str  # elsewhere; empty: none whose hash is known
     sha256: str  # of what `url` gives, or its first digits
+    file: str = ""  # that comes with this package; empty: none
+
+    @property
+    def architecture(self) -> str:
+        """The MODEL.CLIP.ARCH that they are for; activation and size of our own are in the architecture's file."""
+        return self.model if self.file else self.model + "-quickgelu" * self.quick_gelu
 
 
 def parse_clip(address: str) -> ClipSource:
     """Look ``clip://MODEL/TAG`` up in open_clip's list of weights; the TAG of ``clip://MODEL`` is "openai".
 
+    ``clip://tiny-RN`` and ``clip://tiny-ViT``, without a tag, come with this package.
+
     Raises:
         ValueError: the list has no such model or tag; the message names what it has.
     """
     name, _, tag = address.removeprefix(CLIP).partition("/")
+    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
+    if name in shipped and not tag:
+        return ClipSource(name, "", packed_quick_gelu(shipped[name]), "", (), "", "", str(shipped[name]))
     model, tag = name.removesuffix("-quickgelu"), tag or "openai"
     entry = get_pretrained_cfg(model, tag) or get_pretrained_cfg(name, tag)
     if not entry:
@@ -56,7 +70,8 @@ def parse_clip(address: str) -> ClipSource:
         models = sorted({known for known, _ in list_pretrained() if known.startswith(("RN", "ViT-"))})
         models = [known for known in models if not re.search("quickgelu|SigLIP|CLIPA|worldwide", known)]
         known = f"tags of {model}: {', '.join(tags)}" if tags else f"models: {', '.join(models)}"
-        raise ValueError(f"'{address}' is unknown to open_clip. It has the {known}.")
+        own = f" With this package come {', '.join(map(CLIP.__add__, shipped))}." if shipped else ""
+        raise ValueError(f"'{address}' is unknown to open_clip. It has the {known}.{own}")
     repository, _, file = entry.get("hf_hub", "").rpartition("/")
     files = (file,) if file else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
     url = entry.get("url", "")
@@ -103,6 +118,8 @@ def find_clip(address: str) -> str:
         ValueError, OSError: see :func:`locate`.
     """
     source = parse_clip(address)
+    if source.file:
+        return source.file
     kept = Path.home() / ".cache" / "clip" / source.url.rpartition("/")[2]
     if file := source.repository and in_hub_cache(source.repository, source.files):
         return file

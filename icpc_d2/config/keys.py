@@ -219,6 +219,11 @@ def add_icpc_config(cfg: CN) -> None:
     # Pictures (image | label | prediction) that each evaluation writes over those of the one before; 0: none.
     cfg.TEST.SEM_SEG.NUM_PICTURES = 0
 
+    # --- `icpc pretrain`: CLIP's own training, on drawn pictures with captions ----------------------------------------
+    cfg.PRETRAIN = CN()
+    # Temperature of the contrastive loss when training starts; it is learned.
+    cfg.PRETRAIN.TEMPERATURE = 0.07
+
     # --- Reports -----------------------------------------------------------------------------------------------------
     cfg.WANDB = CN()
     # Project of Weights & Biases that a training is reported to; needs `pip install wandb`. Empty: none.

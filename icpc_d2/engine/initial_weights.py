@@ -99,7 +99,7 @@ def _used(cfg: CfgNode, args: Namespace) -> Iterator[tuple[str, str]]:
 
 def _check_architecture(key: str, address: str, name: str) -> None:
     source = parse_clip(address)
-    wanted = source.model + "-quickgelu" * source.quick_gelu
+    wanted = source.architecture
     found, theirs = get_architecture(name), get_architecture(wanted)
     parts = ("embed_dim", "text_cfg") if key == TEXT_WEIGHTS else ("embed_dim", "text_cfg", "vision_cfg")
     alike = all(_without_size(found[part]) == _without_size(theirs[part]) for part in parts)

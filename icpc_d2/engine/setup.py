@@ -83,6 +83,25 @@ def setup(args: Namespace) -> CfgNode:
     check_detectron2_keys(cfg)
     is_train = not args.eval_only
     check_weights(cfg, args)
+    open_run(cfg, args)
+    check_datasets(cfg, is_train)
+    resolve_classes(cfg)
+    fetch_weights(cfg, args)
+    if comm.is_main_process():
+        check_labels(cfg, is_train)
+    resolve_class_weights(cfg, is_train)
+    start_run(cfg, args)
+    return cfg
+
+
+def open_run(cfg: CfgNode, args: Namespace) -> None:
+    """Take the output folder, start the logs, and settle device, precision, normalization and seed, in place.
+
+    Raises:
+        ValueError: the precision is unknown.
+        OSError: the output folder cannot be written, or holds another training.
+    """
+    is_train = not args.eval_only
     if comm.is_main_process():
         folder = OutputFolder(Path(cfg.OUTPUT_DIR))
         folder.check_writable()
@@ -101,17 +120,14 @@ def setup(args: Namespace) -> CfgNode:
         starts = read_starts(Path(cfg.OUTPUT_DIR)) if args.resume else []
         cfg.SEED = starts[-1]["seed"] if starts else comm.shared_random_seed()
         logger.info(f"SEED: -1 -> {cfg.SEED} ({'as before' if starts else 'drawn'}).")
-    check_datasets(cfg, is_train)
-    resolve_classes(cfg)
-    fetch_weights(cfg, args)
-    if comm.is_main_process():
-        check_labels(cfg, is_train)
-    resolve_class_weights(cfg, is_train)
+
+
+def start_run(cfg: CfgNode, args: Namespace) -> None:
+    """Freeze the config, seed the process, and write the config and where the run comes from."""
     cfg.freeze()
     default_setup(cfg, args)
-    if is_train:
+    if not args.eval_only:
         write_start(cfg)
-    return cfg
 
 
 def check_ranges(cfg: CfgNode) -> None:

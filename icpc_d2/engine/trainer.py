@@ -42,6 +42,8 @@ class Trainer(DefaultTrainer):
     build_optimizer = staticmethod(build_optimizer)
     build_lr_scheduler = staticmethod(build_lr_scheduler)
     build_evaluator = staticmethod(build_evaluator)
+    build_step = staticmethod(build_step)
+    checkpointer_type = ICPCCheckpointer
 
     def __init__(self, cfg: CfgNode) -> None:
         # DefaultTrainer's constructor cannot build a distributed model on the CPU, nor use another checkpointer.
@@ -51,9 +53,9 @@ class Trainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, model)
         self._stop = StopOnSignal()
         loader = Batches(self.build_train_loader(cfg), self._stop)
-        self._trainer = build_step(cfg, distribute(model), loader, optimizer)
+        self._trainer = self.build_step(cfg, distribute(model), loader, optimizer)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = ICPCCheckpointer(
+        self.checkpointer = self.checkpointer_type(
             model,
             cfg.OUTPUT_DIR,
             class_names=cfg.MODEL.CLASS_NAMES,

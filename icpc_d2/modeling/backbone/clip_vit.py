@@ -83,7 +83,7 @@ class ClipViT(ImageEncoder):
             x = clip.residual_block(block, x, self.drop_path[index])
             if index in self.blocks:
                 maps[index] = clip.as_map(x[:, 1:], size, at_16)
-        outputs = {name: self.pyramid[name](maps[index]) for name, index in zip(LEVELS, self.blocks, strict=True)}
+        outputs = {n: self.pyramid[n](maps[i]) for n, i in zip(LEVELS, self.blocks, strict=True) if n in self._shapes}
         if self.has_embeddings:
             x = self.visual.ln_post(x) @ self.visual.proj
             outputs["global_embed"] = x[:, 0]
