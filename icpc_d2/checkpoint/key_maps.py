@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 # Where the image encoder may be in a model: by itself, or below Detectron2's FPN.
 IMAGE_ENCODERS = ("backbone.visual.", "backbone.bottom_up.visual.")
 TEXT_ENCODER = "text_encoder."
+# The same in a model that is CLIP itself.
+CLIP_TOWERS = ("visual.", "transformer.")
 
 # Start of a name in open_clip -> start of the name in our models; "{image}" is one of IMAGE_ENCODERS.
 CLIP_NAMES = {
@@ -132,7 +134,7 @@ def rename(name: str, starts: Mapping[str, str]) -> str | None:
 
 def uses_quick_gelu(model: nn.Module) -> bool | None:
     """Return whether a model's CLIP encoders use QuickGELU; None: neither it nor GELU, as in ResNets without text."""
-    encoders = (*IMAGE_ENCODERS, TEXT_ENCODER)
+    encoders = (*IMAGE_ENCODERS, TEXT_ENCODER, *CLIP_TOWERS)
     modules = [module for name, module in model.named_modules() if f"{name}.".startswith(encoders)]
     # A faster form of an activation is derived from it.
     kinds = {kind.__name__ for module in modules for kind in type(module).__mro__}

@@ -10,6 +10,7 @@ from open_clip.loss import ClipLoss
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
+from icpc_d2.checkpoint.key_maps import uses_quick_gelu
 from icpc_d2.modeling import ContrastiveCLIP, clip
 from icpc_d2.modeling.backbone import ClipResNet, ClipViT
 from tests.support.programs import fork, wait
@@ -57,6 +58,10 @@ def test_dense_embeddings_are_those_of_the_image_encoder_at_any_size() -> None:
         _, dense = model.embed_images(images)
     assert dense.shape == (1, 128, 3, 5)
     torch.testing.assert_close(dense.norm(dim=1), torch.ones(1, 3, 5))
+
+
+def test_it_says_which_activation_it_has() -> None:
+    assert uses_quick_gelu(make_model("tiny-RN")) is True
 
 
 def test_the_temperature_stays_above_a_hundredth() -> None:
