@@ -19,9 +19,12 @@ class Palette:
     """Names and colours of K classes, (K, 3) uint8 RGB, and the label value that is ignored."""
 
     def __init__(
-        self, names: Sequence[str], colors: Sequence[Sequence[int]] | None = None, ignore_label: int = 255
+        self, names: Sequence[str], colors: Sequence[Sequence[int]] | None = None, ignore_label: int = -1
     ) -> None:
         """Take names, and as many RGB triples in 0..255 or else :func:`distinct_colors`.
+
+        Args:
+            ignore_label: of label files. Predictions have none: where there are more classes, 255 is one of them.
 
         Raises:
             ValueError: names and colours differ in number.

@@ -68,3 +68,10 @@ def test_no_text_is_clipped_at_any_size(size: tuple[int, int]) -> None:
     )
     assert (margin == 255).all(), "something is drawn in the margin"
     assert max(picture.shape) < 2500
+
+
+def test_class_255_of_many_is_a_class() -> None:
+    palette = Palette([f"class {index}" for index in range(300)])
+    labels = np.array([[255, 255, 299]])
+    assert palette.present(labels) == [255, 299]
+    np.testing.assert_array_equal(palette.paint(labels)[0], palette.colors[[255, 255, 299]])
