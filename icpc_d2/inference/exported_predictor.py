@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class PreparedImage:
         self.output_size = image.shape[:2]
         self._predictor, self._latest = predictor, latest
         self._pixels, self._places = predictor.prepare(image)
-        self.image_size = self._pixels.shape[:2]
+        self.image_size, self.num_windows = self._pixels.shape[:2], len(self._places)
 
     def windows(self, name: str) -> list[Window]:
         """Return the windows of the file's output `name`."""
@@ -43,23 +43,27 @@ class PreparedImage:
             for rows, columns, outputs in windows
         ]
 
+    def logits(self, name: str) -> ChunkedLogits:
+        """Return the file's output `name` as a prediction."""
+        return ChunkedLogits(FileWindows(self, name), self.image_size, self.output_size)
 
-class ExportedLogits(ChunkedLogits):
-    """An output of an exported file for one image, computed again where it is asked for late."""
+
+class FileWindows(Sequence[Window]):
+    """The windows of one output of an exported file, computed again where they are asked for late."""
 
     def __init__(self, image: PreparedImage, name: str) -> None:
         """Take an image and the name of the output."""
-        super().__init__(image.windows(name), image.image_size, image.output_size)
         self._image, self._name = image, name
 
-    @property
-    def windows(self) -> list[Window]:
-        """The windows, at full size."""
-        return self._image.windows(self._name)
+    def __len__(self) -> int:
+        return self._image.num_windows
 
-    @windows.setter
-    def windows(self, windows: list[Window]) -> None:
-        pass
+    def __getitem__(self, index: int) -> Window:
+        return self._image.windows(self._name)[index]
+
+    def __iter__(self) -> Iterator[Window]:
+        # All from one run, even where another image comes in between.
+        return iter(self._image.windows(self._name))
 
 
 class ExportedPredictor:
@@ -121,9 +125,10 @@ class ExportedPredictor:
         if classes is not None:
             raise ValueError("the file knows its own classes alone: `icpc export --classes` writes one for others.")
         predict_from = predict_from or self.predict_from
-        if predict_from != self.predict_from and "alignment" not in self._predictor.outputs:
+        if predict_from not in (self.predict_from, *(["alignment"] if "alignment" in self._predictor.outputs else [])):
             raise ValueError(
-                f"the file predicts from the {self.predict_from} alone: `icpc export --alignment` writes one for both."
+                f"predict_from is {predict_from!r}, but the file predicts from the {self.predict_from}: `icpc export "
+                "--alignment` of a model with MODEL.PREDICT_FROM decoder writes one for both."
             )
         return [self._predict(image, predict_from) for image in images]
 
@@ -134,11 +139,11 @@ class ExportedPredictor:
         image = to_rgb(source, self.value_range)
         prepared = PreparedImage(image, self._predictor, self._latest)
         read = time.perf_counter()
-        logits = ExportedLogits(prepared, "logits" if predict_from == self.predict_from else "alignment")
+        logits = prepared.logits("logits" if predict_from == self.predict_from else "alignment")
         predicted = time.perf_counter()
         labels = logits.labels().numpy()
         seconds = {"read": read - start, "model": predicted - read, "labels": time.perf_counter() - predicted}
-        alignment = ExportedLogits(prepared, "alignment") if "alignment" in self._predictor.outputs else None
+        alignment = prepared.logits("alignment") if "alignment" in self._predictor.outputs else None
         if alignment is None and self.predict_from == "alignment":
             alignment = logits
         return Prediction(image, labels, self._palette, predict_from, logits, alignment, seconds)

@@ -179,6 +179,15 @@ def test_in_the_place_of_a_checkpoint(folder: Path, windowed: Path) -> None:
                 for name in CLASSES:
                     np.testing.assert_allclose(found.probability(name), wanted.probability(name), atol=1e-4)
                     np.testing.assert_allclose(found.regions(name), wanted.regions(name), atol=1e-4)
+                moved = found.scores.to("cpu")
+                np.testing.assert_array_equal(moved.logits().numpy(), found.scores.logits().numpy())
+                np.testing.assert_array_equal(moved.labels().numpy(), found.labels)
+    with pytest.raises(ValueError, match="predict_from is 'Alignment', but the file predicts from the decoder"):
+        exported(images, predict_from="Alignment")
+    # Of such a file both outputs are A, and none is the decoder's.
+    exported.predict_from = "alignment"
+    with pytest.raises(ValueError, match="predict_from is 'decoder', but the file predicts from the alignment"):
+        exported(images, predict_from="decoder")
     with pytest.raises(ValueError, match="`icpc export --classes` writes one for others"):
         exported(images, classes=["sky", "road"])
     with pytest.raises(ValueError, match="nothing for the device 'mps'"):
