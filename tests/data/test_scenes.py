@@ -52,7 +52,7 @@ def test_no_slivers() -> None:
     label = np.zeros((20, 20), np.uint8)
     label[2:5, 2:7] = 1  # 15 pixels
     label[10:14, 10:14] = 2  # 16 pixels
-    cleaned = scenes._ignore_remainders(label)
+    cleaned = scenes.ignore_remainders(label)
     assert (cleaned[2:5, 2:7] == scenes.IGNORE_LABEL).all()
     np.testing.assert_array_equal(cleaned[6:], label[6:])
 

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from icpc_d2.data.scenes.landscape import draw_landscape, place_things
+from icpc_d2.data.scenes.styles import restyle
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ SMALLEST_REGION = 16
 ABANDONED_AFTER = 3600
 
 
-def draw_scene(seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one scene.
+def draw_scene(seed: int | tuple[int, ...], style: str = "day") -> tuple[np.ndarray, np.ndarray]:
+    """Draw one scene; of a seed, the labels are the same in every style of :data:`icpc_d2.data.scenes.styles.STYLES`.
 
     Returns:
         The image, (160, 208, 3) uint8 RGB, and its labels, (160, 208) uint8: ids of ``classes/scenes_10.txt``, or
@@ -47,10 +48,11 @@ def draw_scene(seed: int | tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     place_things(rng, canvas, horizon, road_leads_away)
     image = cv2.resize(canvas.image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
     label = np.ascontiguousarray(canvas.label[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING])
-    return _photograph(rng, image), _ignore_remainders(label)
+    image = restyle(rng, image, label, label, style)
+    return photograph(rng, image), ignore_remainders(label)
 
 
-def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     """Apply exposure, colour of the light, vignette, focus and sensor noise: (H, W, 3) float -> uint8."""
     warmth = rng.normal(0, 0.07)
     image = image * rng.uniform(0.65, 1.15) * np.float32([1 + warmth, 1, 1 - warmth])
@@ -62,7 +64,7 @@ def _photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     return (noisy.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _ignore_remainders(label: np.ndarray) -> np.ndarray:
+def ignore_remainders(label: np.ndarray) -> np.ndarray:
     """Set connected regions of a label map below SMALLEST_REGION pixels to the ignore label."""
     cleaned = label.copy()
     for class_id in np.unique(label):

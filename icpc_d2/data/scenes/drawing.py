@@ -17,6 +17,7 @@ Palette = Sequence[tuple[int, int, int]]
 Size = tuple[int, int]
 Sprite = tuple[np.ndarray, np.ndarray]
 Random = np.random.Generator
+Region = tuple[slice, slice]
 
 
 def noise(rng: Random, size: Size, cell_height: float, cell_width: float) -> np.ndarray:
@@ -34,7 +35,8 @@ def fractal(rng: Random, size: Size, cell: float, stretch: float = 1.0) -> np.nd
 
 def textured(color: ColorLike, texture: np.ndarray, strength: float) -> np.ndarray:
     """Make a flat colour lighter and darker by a texture: (h, w, 3)."""
-    return np.asarray(color, np.float32) * (1 + strength * texture[:, :, None])
+    brightness = 1 + strength * texture
+    return cv2.merge([brightness * channel for channel in np.asarray(color, np.float32)])
 
 
 def gradient(top: ColorLike | float, bottom: ColorLike | float, size: Size) -> np.ndarray:
@@ -57,6 +59,24 @@ def box(size: Size, left: float, top: float, right: float, bottom: float) -> np.
     return polygon(size, [(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
+def stroke(size: Size, points: Sequence[Sequence[float]], thickness: float, closed: bool = False) -> np.ndarray:
+    """Return the mask (height, width) of a line through (x, y), in shares; its thickness is a share of the height."""
+    mask = np.zeros(size, np.uint8)
+    corners = np.round(np.asarray(points, np.float64) * (size[1] - 1, size[0] - 1)).astype(np.int32)
+    cv2.polylines(mask, [corners], closed, 1, max(1, round(thickness * size[0])))
+    return mask.astype(bool)
+
+
+def halved(sprite: Sprite) -> Sprite:
+    """Return a sprite at half its size: its image, and how much of each pixel belongs to it, (h, w) float32 0..1."""
+    image, mask = sprite
+    size = (mask.shape[1] + 1) // 2, (mask.shape[0] + 1) // 2
+    opaque = mask.astype(np.float32)
+    cover = cv2.resize(opaque, size, interpolation=cv2.INTER_AREA)
+    premultiplied = cv2.resize(np.float32(image) * opaque[:, :, None], size, interpolation=cv2.INTER_AREA)
+    return premultiplied / np.maximum(cover, 1e-3)[:, :, None], cover
+
+
 def ellipse(size: Size, center: Sequence[float], radius: Sequence[float]) -> np.ndarray:
     """Return the mask (height, width) of an ellipse; centre and radii (x, y) are shares of width and height."""
     y, x = (np.arange(length, dtype=np.float32) / max(length - 1, 1) for length in size)
@@ -67,6 +87,23 @@ def pick(rng: Random, palette: Palette, spread: float = 0.06) -> np.ndarray:
     """Pick one of the colours and change it slightly: (3,), 0..1."""
     color = np.asarray(palette[rng.integers(len(palette))], np.float32) / 100
     return (color + rng.normal(0, spread / 2) + rng.normal(0, spread / 3, 3)).clip(0.02, 1).astype(np.float32)
+
+
+def random_size(rng: Random, height: int, ratio: tuple[float, float], smallest: int = 14) -> Size:
+    """Return a size whose width is in a range of ratios to its height."""
+    height = max(height, smallest)
+    return height, round(height * rng.uniform(*ratio))
+
+
+def shaded(size: Size, paint: ColorLike, top: float = 1.15, bottom: float = 0.8) -> np.ndarray:
+    """Return a paint in light that falls from above, (h, w, 3)."""
+    return gradient(top, bottom, size) * np.asarray(paint, np.float32)
+
+
+def turned(rng: Random, image: np.ndarray, mask: np.ndarray) -> Sprite:
+    """Make a sprite of an image, and mirror one in two."""
+    image = image.clip(0, 1)
+    return (image, mask) if rng.random() < 0.5 else (cv2.flip(image, 1), mask[:, ::-1])
 
 
 class Canvas:
@@ -86,17 +123,31 @@ class Canvas:
     def paint(self, sprite: Sprite, label: int, distance: float = 0.0, x: int = 0, y: int = 0) -> None:
         """Paint a sprite with its upper left corner at (x, y), in haze of `distance` 0..1; what lies outside is cut."""
         image, mask = sprite
-        height, width = self.label.shape
-        top, left = max(y, 0), max(x, 0)
-        bottom, right = min(y + mask.shape[0], height), min(x + mask.shape[1], width)
-        if top >= bottom or left >= right:
-            return
-        inside = slice(top - y, bottom - y), slice(left - x, right - x)
+        region, inside = self.overlap(x, y, mask.shape)
         color, mask = image[inside], mask[inside]
+        if not color.size:
+            return
         if distance:
             color = color + (self.haze - color) * np.float32(distance)
-        np.copyto(self.image[top:bottom, left:right], color, where=mask[:, :, None])
-        self.label[top:bottom, left:right][mask] = label
+        cv2.copyTo(np.float32(color), mask.astype(np.uint8), self.image[region])
+        self.label[region][mask] = label
+
+    def blend(self, image: np.ndarray, cover: np.ndarray, label: int, distance: float, x: int, y: int) -> None:
+        """Paint as :meth:`paint`, but only `cover` (h, w) 0..1 of each pixel, which is labelled from a half on."""
+        region, inside = self.overlap(x, y, cover.shape)
+        color = image[inside] + (self.haze - image[inside]) * np.float32(distance)
+        self.image[region] += (color - self.image[region]) * cover[inside][:, :, None]
+        self.label[region][cover[inside] > 0.5] = label
+
+    def overlap(self, x: int, y: int, size: Size) -> tuple[Region, Region]:
+        """Return what a sprite with its upper left corner at (x, y) hides, and what of the sprite is not cut off."""
+        spans = [
+            (start, max(start, 0), min(start + length, limit))
+            for start, length, limit in zip((y, x), size, self.label.shape, strict=True)
+        ]
+        rows, columns = (slice(first, max(first, last)) for _, first, last in spans)
+        own_rows, own_columns = (slice(first - start, max(first, last) - start) for start, first, last in spans)
+        return (rows, columns), (own_rows, own_columns)
 
     def shade(self, x: float, y: float, width: float, height: float, strength: float) -> None:
         """Darken a soft ellipse around (x, y): a shadow on the ground. Labels stay."""

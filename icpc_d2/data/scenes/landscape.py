@@ -23,8 +23,8 @@ WATERS = [(16, 32, 46), (22, 40, 40), (32, 38, 42)]
 PAVINGS = [(36, 36, 38), (52, 52, 52), (24, 24, 27), (50, 41, 30)]
 
 
-class Thing(NamedTuple):
-    """A kind of thing in a scene."""
+class Placement(NamedTuple):
+    """How a kind of thing is drawn and where it may stand."""
 
     draw: Callable[..., tuple[np.ndarray, np.ndarray]]
     ground: tuple[SceneClass, ...]  # on what it may stand
@@ -34,18 +34,23 @@ class Thing(NamedTuple):
 
 
 THINGS = {
-    SceneClass.BUILDING: Thing(sprites.building, (SceneClass.GRASS,), (0.0, 0.25), (1, 6), (0.5, 1.2)),
-    SceneClass.TREE: Thing(sprites.tree, (SceneClass.GRASS,), (0.02, 0.7), (0, 7), (0.45, 0.9)),
-    SceneClass.BOAT: Thing(sprites.boat, (SceneClass.WATER,), (0.08, 0.95), (2, 7), (0.32, 0.55)),
-    SceneClass.CAR: Thing(sprites.car, (SceneClass.ROAD,), (0.15, 1.0), (1, 5), (0.2, 0.27)),
-    SceneClass.PERSON: Thing(sprites.person, (SceneClass.GRASS, SceneClass.ROAD), (0.2, 1.05), (1, 5), (0.34, 0.46)),
+    SceneClass.BUILDING: Placement(sprites.building, (SceneClass.GRASS,), (0.0, 0.25), (1, 6), (0.5, 1.2)),
+    SceneClass.TREE: Placement(sprites.tree, (SceneClass.GRASS,), (0.02, 0.7), (0, 7), (0.45, 0.9)),
+    SceneClass.BOAT: Placement(sprites.boat, (SceneClass.WATER,), (0.08, 0.95), (2, 7), (0.32, 0.55)),
+    SceneClass.CAR: Placement(sprites.car, (SceneClass.ROAD,), (0.15, 1.0), (1, 5), (0.2, 0.27)),
+    SceneClass.PERSON: Placement(
+        sprites.person, (SceneClass.GRASS, SceneClass.ROAD), (0.2, 1.05), (1, 5), (0.34, 0.46)
+    ),
 }
 
 
-def draw_landscape(rng: Random, size: Size) -> tuple[Canvas, int, bool]:
-    """Draw a landscape; return it, the row of its horizon, and whether a road would lead away from us, not across."""
+def draw_landscape(rng: Random, size: Size, sky: int | None = None) -> tuple[Canvas, int, bool]:
+    """Draw a landscape; return it, the row of its horizon, and whether a road would lead away from us, not across.
+
+    The sky is one of SKIES, by chance or the given one.
+    """
     horizon = round(size[0] * rng.uniform(0.32, 0.52))
-    zenith, haze = (pick(rng, [color]) for color in SKIES[rng.integers(len(SKIES))])
+    zenith, haze = (pick(rng, [color]) for color in SKIES[rng.integers(len(SKIES)) if sky is None else sky])
     canvas = Canvas(size, haze)
     _draw_sky(rng, canvas, zenith, horizon)
     if rng.random() < 0.6:

@@ -1,0 +1,159 @@
+"""Captioned scenes: images of many kinds of things, with what is in them, where, and sentences that say so.
+
+Ten of the kinds are the classes of the data set ``scenes`` and have labels; the others are in images and captions only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from icpc_d2.data.scenes.captions import write_captions
+from icpc_d2.data.scenes.dataset import HEIGHT, IGNORE_LABEL, WIDTH, ignore_remainders, photograph
+from icpc_d2.data.scenes.drawing import Canvas, Random, halved, pick
+from icpc_d2.data.scenes.habits import FACES_ROAD, HABITS
+from icpc_d2.data.scenes.landscape import SKIES, draw_landscape
+from icpc_d2.data.scenes.styles import STYLES, restyle
+from icpc_d2.data.scenes.things import Thing
+from icpc_d2.data.scenes.vocabulary import COLORS, KINDS, LABELLED, LANDSCAPE, SYNONYMS
+
+__all__ = ["KINDS", "STYLES", "SYNONYMS", "CaptionedScene", "Thing", "draw_captioned_scene"]
+
+# Of an image, in pixels: less of a landscape is not worth a word, less of a thing not to be recognized.
+SMALLEST_LANDSCAPE = 400
+SMALLEST_THING = 30
+# Of a thing: the share that must stay in sight, or it is not drawn there.
+IN_SIGHT = 0.65
+TRIES = 6
+# How much likelier a thing with a label is than one without.
+LABELLED_WEIGHT = 2.5
+WEATHER = ("fair", "cloudy", "dusk", "pale", "stormy")  # in the order of SKIES
+SKY_COLORS = {"fair": "blue", "cloudy": "grey", "stormy": "grey"}  # the others have colours without a plain name
+
+
+@dataclass(frozen=True)
+class CaptionedScene:
+    """A scene and what is in it.
+
+    Attributes:
+        image: (160, 208, 3) uint8, RGB.
+        labels: (160, 208) uint8, ids of ``classes/scenes_10.txt``; 255 for things without a label.
+        captions: sentences, all of them true, none of them twice.
+        things: what can be seen, each once; far ones first, and of the landscape one of each kind.
+        style: one of STYLES.
+        weather: one of WEATHER.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    captions: tuple[str, ...]
+    things: tuple[Thing, ...]
+    style: str
+    weather: str
+
+
+def draw_captioned_scene(seed: int | tuple[int, ...], style: str = "day") -> CaptionedScene:
+    """Draw one captioned scene; of a seed, the things are the same in every style.
+
+    Raises:
+        ValueError: there is no such style.
+    """
+    content, look, words = (np.random.default_rng(sequence) for sequence in np.random.SeedSequence(seed).spawn(3))
+    weather = int(content.integers(len(SKIES)))
+    canvas, horizon, along = draw_landscape(content, (HEIGHT, WIDTH), weather)
+    placed = _place_things(content, canvas, horizon, along)
+    label_of = np.full(256, IGNORE_LABEL, np.uint8)
+    for index, kind in enumerate((*LANDSCAPE, *(kind for kind, _, _ in placed))):
+        if kind in LABELLED:
+            label_of[index] = LABELLED.index(kind)
+    labels = ignore_remainders(label_of[canvas.label])
+    image = photograph(look, restyle(look, canvas.image, labels, canvas.label, style))
+    things = tuple(_visible_things(canvas, placed, WEATHER[weather], style))
+    captions = write_captions(words, things, WEATHER[weather], style)
+    return CaptionedScene(image, labels, captions, things, style, WEATHER[weather])
+
+
+def _place_things(rng: Random, canvas: Canvas, horizon: int, along: bool) -> list[tuple[str, str, str]]:
+    """Paint things, far ones first; return (kind, colour, ground) of each. Labels become numbers of things.
+
+    The number of a thing is its place in the list, after those of the landscapes.
+    """
+    landscape = canvas.label.copy()
+    present = {kind for index, kind in enumerate(LANDSCAPE) if (landscape == index).sum() >= SMALLEST_LANDSCAPE}
+    possible = [kind for kind, habit in HABITS.items() if present.intersection(habit.grounds)]
+    weight = np.array([LABELLED_WEIGHT if kind in LABELLED else 1.0 for kind in possible])
+    count = min(len(possible), int(rng.integers(1, 6)))
+    chosen = rng.choice(possible, count, replace=False, p=weight / weight.sum())
+    feet = []
+    for kind in map(str, chosen):
+        habit = HABITS[kind]
+        colors = habit.colors.split()
+        usual = rng.choice(colors)  # often all of one colour, so that captions can count by colours
+        for _ in range(min(int(rng.geometric(0.5)), habit.most)):
+            color = str(usual if rng.random() < 0.6 else rng.choice(colors))
+            depth = rng.uniform(*habit.depth)
+            in_sky = habit.grounds == ("sky",)
+            row = round(horizon * (0.2 + 0.75 * depth) if in_sky else horizon + (HEIGHT - horizon) * depth)
+            feet.append((not in_sky, row, kind, color))
+    placed: list[tuple[str, str, str]] = []
+    full_area: dict[int, int] = {}
+    for _, row, kind, color in sorted(feet):
+        ground = _place_thing(rng, canvas, landscape, (horizon, row), (kind, color, along), full_area)
+        if ground is not None:
+            placed.append((kind, color, ground))
+    return placed
+
+
+def _place_thing(
+    rng: Random,
+    canvas: Canvas,
+    landscape: np.ndarray,
+    rows: tuple[int, int],  # of the horizon, and of the thing's feet
+    look: tuple[str, str, bool],  # its kind, its colour, and whether the road leads away from us
+    full_area: dict[int, int],
+) -> str | None:
+    """Paint a thing where it stands on its ground and hides no other; return the ground, or None without a place."""
+    (horizon, row), (kind, color, along) = rows, look
+    habit = HABITS[kind]
+    grounds = [LANDSCAPE.index(ground) for ground in habit.grounds]
+    columns = np.flatnonzero(np.isin(landscape[min(row, HEIGHT - 1)], grounds))
+    if len(columns) == 0:
+        return None
+    in_sky = habit.grounds == ("sky",)
+    nearness = rng.uniform(0.5, 1) if in_sky else 0.4 + 0.6 * (row - horizon) / (HEIGHT - horizon)
+    scale = 2 * nearness * HEIGHT  # of the image as seen from there, in the pixels of a sprite before it is halved
+    more = {"building": (scale,), **dict.fromkeys(FACES_ROAD, (along,))}.get(kind, ())
+    sprite = habit.draw(rng, round(scale * rng.uniform(*habit.height)), *more, pick(rng, COLORS[color], 0.04))
+    image, cover = halved(sprite)
+    solid = cover > 0.5
+    height, width = solid.shape
+    if solid.sum() < SMALLEST_THING:
+        return None
+    index = len(LANDSCAPE) + len(full_area)
+    for x in map(int, columns[rng.integers(len(columns), size=TRIES)]):
+        left, top = x - width // 2, row - height + 1
+        region, inside = canvas.overlap(left, top, solid.shape)
+        hidden = np.bincount(canvas.label[region][solid[inside]], minlength=256)
+        if solid[inside].sum() < IN_SIGHT * solid.sum():
+            continue
+        visible = np.bincount(canvas.label.ravel(), minlength=256) - hidden
+        if any(visible[other] < IN_SIGHT * area for other, area in full_area.items()):
+            continue
+        if not in_sky and kind not in ("building", "bridge", "tower"):
+            canvas.shade(x, row, 0.6 * width, 0.08 * height, rng.uniform(0.3, 0.6))
+        canvas.blend(image, cover, index, distance=0.3 * (1 - nearness) ** 2, x=left, y=top)
+        full_area[index] = int(solid[inside].sum())
+        return LANDSCAPE[landscape[min(row, HEIGHT - 1), x]]
+    return None
+
+
+def _visible_things(canvas: Canvas, placed: list[tuple[str, str, str]], weather: str, style: str) -> Iterator[Thing]:
+    """Yield what can be seen, with the colours that the style lets be seen."""
+    in_color = style != "line drawing"
+    for index, kind in enumerate(LANDSCAPE):
+        mask = canvas.label == index
+        if mask.sum() >= SMALLEST_LANDSCAPE:
+            color = SKY_COLORS.get(weather) if kind == "sky" and style == "day" else None
+            yield Thing(kind, color, mask)
+    for number, (kind, color, ground) in enumerate(placed, len(LANDSCAPE)):
+        yield Thing(kind, color if in_color else None, canvas.label == number, ground)
