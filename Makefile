@@ -2,6 +2,7 @@
 #   make quickstart   train, evaluate and draw with a tiny model on generated scenes, in minutes on a CPU
 #   make test         all tests; make test-fast: but those marked slow
 #   make test-page    tests of the web page, in .venv-page; in a browser if there is a Chromium
+#   make test-ray     tests of prediction by Ray, in .venv-ray; PICTURES=2000 takes more pictures
 #   make test-gpu     tests on a GPU; DEVICE=cpu runs the same on the CPU, in small
 #   make lint         ruff: rules and format; make format: let ruff mend what it can
 #   make setup        only the environment, in .venv
@@ -15,6 +16,8 @@ TORCH ?= torch==2.14.1 torchvision==0.29.1
 DETECTRON2 ?= wheel
 # Where `make test-gpu` runs.
 DEVICE ?= cuda
+# Pictures that `make test-ray` predicts.
+PICTURES ?= 40
 # Test processes. Each uses one thread, since many threads on small tensors only get in each other's way.
 WORKERS ?= 2
 
@@ -22,7 +25,7 @@ python := $(VENV)/bin/python
 pip := $(python) -m pip --disable-pip-version-check
 quickstart_output := output/quickstart
 
-.PHONY: quickstart test test-fast test-gpu test-page lint format setup
+.PHONY: quickstart test test-fast test-gpu test-page test-ray lint format setup
 .DELETE_ON_ERROR:
 
 # An earlier quickstart is removed: it would add to its metrics.json and keep its pictures.
@@ -44,6 +47,9 @@ test-gpu: setup
 
 test-page: setup $(VENV)-page/page.stamp
 	$(VENV)-page/bin/python -m pytest tests/tools/test_app.py tests/tools/test_app_browser.py
+
+test-ray: setup $(VENV)-ray/ray.stamp
+	ICPC_TEST_PICTURES=$(PICTURES) $(VENV)-ray/bin/python -m pytest tests/tools/test_predict_ray.py
 
 lint: $(VENV)/ruff.stamp
 	$(VENV)/bin/ruff check .
@@ -84,4 +90,11 @@ $(VENV)-page/page.stamp: $(VENV)/package.stamp
 	$(PYTHON) -m venv $(VENV)-page
 	$(python) -c 'import site; print(site.getsitepackages()[0])' > "$$(echo $(VENV)-page/lib/python*/site-packages)/base.pth"
 	$(VENV)-page/bin/python -m pip --disable-pip-version-check install --editable '.[browser]'
+	@touch $@
+
+# Ray is large and of use to few: its environment adds to the other one.
+$(VENV)-ray/ray.stamp: $(VENV)/package.stamp
+	$(PYTHON) -m venv $(VENV)-ray
+	$(python) -c 'import site; print(site.getsitepackages()[0])' > "$$(echo $(VENV)-ray/lib/python*/site-packages)/base.pth"
+	$(VENV)-ray/bin/python -m pip --disable-pip-version-check install --editable '.[ray]'
 	@touch $@

@@ -31,6 +31,9 @@ FIGURES = ["scikit-learn>=1.3"]
 # ONNX files, written and run.
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"]
 
+# Ray Data, for `icpc predict --engine ray`. No part of "dev" either: it is large, and few need it.
+RAY = ["ray[data]>=2.44,<3"]
+
 # H.264 in MP4, which OpenCV's builds without system libraries cannot write.
 VIDEO = ["av>=13"]
 # The web page. Gradio 6.31 does not take Pillow 13 yet, so that it is no part of "dev": all else is tested with that.
@@ -83,6 +86,7 @@ setup(
         "browser": [*PAGE, "playwright>=1.50"],  # to test the web page
         "wandb": ["wandb>=0.17"],
         "export": EXPORT,
+        "ray": RAY,
         "dev": [
             *EXPORT,
             *MAT,

@@ -1,10 +1,14 @@
-"""docs/scale.md: its commands, that of torchrun process by process."""
+"""docs/scale.md: its commands, that of torchrun process by process, and those of Ray without a cluster."""
 
+import argparse
 import re
 from pathlib import Path
 
 import pytest
 
+from icpc_d2.inference.exported_predictor import load_predictor
+from icpc_d2.tools.predict import command as predict
+from icpc_d2.tools.predict.source_predictor import SourcePredictor
 from tests.support.checkpoints import tiny_cfg, write_checkpoint
 from tests.support.datasets import random_image, save
 from tests.support.documents import commands_of, run
@@ -15,7 +19,7 @@ def test_scale(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in range(3):
         save(clone / f"photos/{index}.png", random_image())
     (clone / "list.txt").write_text("photos/0.png\nphotos/1.png\nphotos/2.png\n")
-    alone, together, part = commands_of("docs/scale.md")
+    alone, together, part, local, cluster = commands_of("docs/scale.md")
     run(alone, monkeypatch)
     labels = {path.name for path in (clone / "output/all").glob("*.png")}
     assert labels == {f"{index}_label.png" for index in range(3)}
@@ -31,3 +35,15 @@ def test_scale(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     run(part, monkeypatch)
     assert {path.name for path in (clone / "output/part").glob("*.png")} == {"1_label.png"}
+
+    addresses = []
+
+    def start_nothing(args: argparse.Namespace) -> SourcePredictor:
+        addresses.append(args.ray_address)
+        return SourcePredictor(load_predictor(args.weights, "cpu"), args)
+
+    monkeypatch.setattr(predict, "RayEngine", start_nothing)
+    for command in (local, cluster):
+        run(command, monkeypatch)
+        assert {path.name for path in (clone / "output/ray").glob("*.png")} == labels
+    assert addresses == [None, "10.0.0.1:6379"]

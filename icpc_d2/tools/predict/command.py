@@ -7,6 +7,7 @@
     icpc predict --weights W --input a.jpg --output seen --classes "sky; boat, ship, vessel; everything else"
 
     icpc predict --weights W --input-list photos.txt --output seen --resume --shard 2/8
+    icpc predict --weights W --input-list photos.txt --output seen --resume --engine ray --ray-address 10.0.0.1:6379
 
 An image gives NAME_overlay.png, NAME_color.png, NAME_label.png (class ids), NAME_side-by-side.png and NAME.json
 (class, share, boxes), as asked for by --kind. A video gives videos of the same frame rate (overlay and color of the
@@ -21,18 +22,20 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from icpc_d2.checkpoint.download import sha256_of
+from icpc_d2.checkpoint.sources import locate
 from icpc_d2.data.class_list import read_class_list
 from icpc_d2.inference.exported_predictor import load_predictor
 from icpc_d2.inference.prediction import ALPHA, KINDS
 from icpc_d2.inference.predictor import CONFIG_NAME
 from icpc_d2.tools.predict.manifest import Manifest
+from icpc_d2.tools.predict.ray_engine import RayEngine, WorkersError
 from icpc_d2.tools.predict.shards import Shard, find_shard
 from icpc_d2.tools.predict.source_predictor import SourcePredictor
-from icpc_d2.tools.predict.sources import find_sources, read_list
+from icpc_d2.tools.predict.sources import find_sources, is_camera, read_list
+from icpc_d2.tools.predict.tally import Tally
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -72,11 +75,23 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--resume", action="store_true", help="record what is done in the output folder, and leave out what was"
     )
+    parser.add_argument(
+        "--engine",
+        choices=("threads", "ray"),
+        default="threads",
+        help="threads of this process, or workers of Ray, one a GPU or a share of the CPUs; %(default)s",
+    )
+    parser.add_argument(
+        "--ray-address", metavar="ADDRESS", help="a Ray cluster that runs; $RAY_ADDRESS, else one is started here"
+    )
+    parser.add_argument("--workers", type=_positive, metavar="N", help="of Ray; one a GPU, or for each 4 CPU cores")
     parser.add_argument("--frames", type=int, default=0, metavar="N", help="of a video, at most; 0: all")
     parser.add_argument("--device", help="cpu, cuda, mps; a GPU if there is one")
     args = parser.parse_args(arguments)
     if not (args.input or args.input_list):
         parser.error("wanted is --input or --input-list")
+    if args.engine != "ray" and (args.workers or args.ray_address):
+        parser.error("--workers and --ray-address are of --engine ray")
     return args
 
 
@@ -102,10 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if args.classes_file:
             args.classes = read_class_list(args.classes_file).all_names
         listed = read_list(args.input_list) if args.input_list else ()
-        predictor = SourcePredictor(load_predictor(args.weights, args.device or device_of(shard), args.tta), args)
-        # Whatever is wrong with the model or the class names is wrong for every image.
-        predictor.predict([np.zeros((32, 32, 3), np.uint8)])[0].overlay(args.alpha)
-        is_recorded = args.resume or shard.count > 1
+        engine = start_engine(args, shard)
+        is_recorded = args.resume or shard.count > 1 or args.engine == "ray"
         manifest = Manifest(Path(args.output), shard, settings_of(args), args.resume) if is_recorded else None
     except (ImportError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -113,25 +126,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.classes or args.predict_from == "alignment":
         print("From the alignment A: the decoder's head is bound to the classes that it was trained for.")
     found, missing = find_sources(args.input, listed)
-    predictor.failures.update(missing if shard.index == 0 else {})
     sources = shard.of(found)
     if shard.count > 1:
         print(f"part {shard.index + 1} of {shard.count} (by {shard.source}): {len(sources)} of {len(found)} inputs")
-    left = sources if manifest is None else [source for source in sources if not predictor.is_done(source, manifest)]
+    tally = Tally(args, manifest, missing if shard.index == 0 else {})
+    total = len(sources) + len(tally.failures)
+    left = tally.without_done(sources)
     if len(left) < len(sources):
         print(f"{len(sources) - len(left)} are done already")
-    with manifest or nullcontext():
-        predictor.run(left, manifest)
-    return report(predictor, len(sources) + len(predictor.failures.keys() & missing.keys()), len(left))
+    try:
+        with manifest or nullcontext():
+            tally.take(engine.results(left), left)
+    except WorkersError as error:
+        print(f"error: {error}\nWhat is done is recorded: --resume goes on from there.", file=sys.stderr)
+        return 2
+    return tally.report(total)
 
 
-def report(predictor: SourcePredictor, total: int, left: int) -> int:
-    """Say how many of the inputs are done, how fast, and which are not; return the exit status."""
-    rate = f", {predictor.done / predictor.seconds:.2f} images/s" if predictor.done and predictor.seconds > 1 else ""
-    print(f"{total - len(predictor.failures)} of {total} done, in {predictor.args.output}{rate if left else ''}")
-    for place, reason in predictor.failures.items():
-        print(f"failed: {place}: {reason.removeprefix(f'{place}: ')}", file=sys.stderr)
-    return 1 if predictor.failures else 0
+def start_engine(args: argparse.Namespace, shard: Shard) -> SourcePredictor | RayEngine:
+    """Return what segments the inputs, after it was seen that the model does what is asked for.
+
+    Raises:
+        ImportError, OSError, ValueError: it does not, or the engine cannot be started.
+    """
+    if args.engine == "threads":
+        predictor = SourcePredictor(load_predictor(args.weights, args.device or device_of(shard), args.tta), args)
+        predictor.check()
+        return predictor
+    if shard.count > 1 and args.shard is None:
+        raise ValueError(
+            f"--engine ray shares the inputs among its workers by itself: start it once, not {shard.count} times by "
+            f"{shard.source}."
+        )
+    if camera := next((text for text in args.input if is_camera(text)), None):
+        raise ValueError(f"--input {camera} is a camera, which is of this machine: leave out --engine ray.")
+    engine = RayEngine(args)
+    SourcePredictor(load_predictor(args.weights, "cpu", args.tta), args).check()
+    return engine
 
 
 def device_of(shard: Shard) -> str | None:
@@ -142,9 +173,10 @@ def device_of(shard: Shard) -> str | None:
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """Return what the files of an image depend on besides the image and the kind of file."""
-    config = Path(args.weights).with_name(CONFIG_NAME)
+    weights = Path(locate(args.weights))
+    config = weights.with_name(CONFIG_NAME)
     return {
-        "weights": sha256_of(Path(args.weights)),
+        "weights": sha256_of(weights),
         "config": sha256_of(config) if config.is_file() else None,
         "classes": args.classes,
         "predict_from": args.predict_from,

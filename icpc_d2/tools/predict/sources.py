@@ -46,7 +46,7 @@ def find_sources(inputs: Iterable[str], listed: Iterable[str] = ()) -> tuple[lis
             if not found:
                 missing[text] = NOTHING
             continue
-        if text.isdecimal() and not Path(text).exists():
+        if is_camera(text):
             places[text] = "camera"
             continue
         files = _files(text)
@@ -68,6 +68,11 @@ def read_list(path: Path) -> list[str]:
     if not lines:
         raise ValueError(f"{path}: found no line, wanted the path or the address of a file in each.")
     return lines
+
+
+def is_camera(text: str) -> bool:
+    """Tell a camera's index from a file that is called by a number."""
+    return text.isdecimal() and not Path(text).exists()
 
 
 def _kind_of(place: str) -> str:
