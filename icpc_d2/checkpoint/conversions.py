@@ -32,8 +32,9 @@ def convert_denseclip(source: str, model: nn.Module, class_names: Sequence[str])
     weights, classes = read_denseclip(locate(source))
     check_classes(classes, class_names)
     converted, dropped = from_denseclip(weights, model.state_dict())
-    _check_prompts(model, len(weights["text_encoder.positional_embedding"]))
-    return Conversion({"model": converted, "class_names": list(class_names)}, dropped)
+    _check_fits_denseclip(model, len(weights["text_encoder.positional_embedding"]))
+    content = {"model": converted, "class_names": list(class_names), "quick_gelu": uses_quick_gelu(model)}
+    return Conversion(content, dropped)
 
 
 def convert_to_denseclip(
@@ -51,7 +52,7 @@ def convert_to_denseclip(
     check_classes(content.get("class_names", []), class_names)
     converted = to_denseclip(fit_weights(content["model"], model.state_dict(), resize=False))
     check_activation(model, content.get("quick_gelu", uses_quick_gelu(model)))  # older files do not say
-    _check_prompts(model, model.prompt.num_context + NAME_POSITIONS)
+    _check_fits_denseclip(model, model.prompt.num_context + NAME_POSITIONS)
     return Conversion({"meta": {"CLASSES": list(class_names), "PALETTE": colors}, "state_dict": converted}, [])
 
 
@@ -99,8 +100,13 @@ CONVERSIONS: dict[str, Callable[[str, nn.Module, Sequence[str]], Conversion]] = 
 }
 
 
-def _check_prompts(model: nn.Module, positions: int) -> None:
-    """Refuse classes whose prompts are longer than DenseCLIP's text encoder has positions for."""
+def _check_fits_denseclip(model: nn.Module, positions: int) -> None:
+    """Refuse what DenseCLIP has none of: GELU, synonyms, and prompts longer than its text encoder's positions."""
+    if uses_quick_gelu(model) is False:
+        raise ValueError(
+            "DenseCLIP computes with QuickGELU, but MODEL.CLIP.ARCH builds a model with GELU: the same weights would "
+            "give other results without a word. Set it to a name that ends in '-quickgelu'."
+        )
     tokens = model.class_tokens
     if several := [names for names in tokens.synonyms if len(names) > 1]:
         raise ValueError(

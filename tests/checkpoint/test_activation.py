@@ -9,8 +9,15 @@ from torch import nn
 
 from icpc_d2.checkpoint import ICPCCheckpointer, checkpointer, load_text_encoder
 from icpc_d2.checkpoint.clip_weights import read_weights
-from icpc_d2.checkpoint.conversions import convert_clip_weights, convert_model, write_conversion
-from tests.support.checkpoints import make_clip, make_model
+from icpc_d2.checkpoint.conversions import (
+    convert_clip_weights,
+    convert_denseclip,
+    convert_model,
+    convert_to_denseclip,
+    write_conversion,
+)
+from tests.support.checkpoints import DENSECLIP_CLASSES, build_denseclip, make_clip, make_model
+from tests.support.denseclip_shapes import TINY_R, make_weights
 
 CLASSES = ["sky", "road", "car"]
 
@@ -90,3 +97,18 @@ def test_checkpoints_that_do_not_say_load_as_before(tmp_path: Path, caplog: pyte
         torch.save({"model": make(quick_gelu).state_dict(), "class_names": CLASSES}, tmp_path / "before.pth")
         ICPCCheckpointer(make(not quick_gelu), class_names=CLASSES).load(str(tmp_path / "before.pth"))
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_denseclip_knows_quick_gelu_alone(tmp_path: Path) -> None:
+    weights = make_weights(TINY_R)
+    torch.save({"meta": {}, "state_dict": weights}, tmp_path / "theirs.pth")
+    model = build_denseclip()
+    content = convert_denseclip(str(tmp_path / "theirs.pth"), model, DENSECLIP_CLASSES).content
+    assert content["quick_gelu"] is True
+    for block in model.text_encoder.transformer.resblocks:
+        block.mlp.gelu = nn.GELU()
+    with pytest.raises(ValueError, match="DenseCLIP computes with QuickGELU, .* a name that ends in '-quickgelu'"):
+        convert_denseclip(str(tmp_path / "theirs.pth"), model, DENSECLIP_CLASSES)
+    torch.save({"model": content["model"]}, tmp_path / "ours.pth")
+    with pytest.raises(ValueError, match="DenseCLIP computes with QuickGELU"):
+        convert_to_denseclip(str(tmp_path / "ours.pth"), model, DENSECLIP_CLASSES, None)
