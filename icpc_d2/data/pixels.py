@@ -1,6 +1,7 @@
 """Pixels of more than 8 bits: what white is, is known of few kinds; of the others somebody must say it."""
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -84,6 +85,20 @@ def read_deep_colors(file_name: str, value_range: Sequence[float], shape: Sequen
     if pixels is None or pixels.shape != tuple(shape) or pixels.dtype != np.uint16:
         raise ValueError("colours of 16 bits that OpenCV cannot read: save it with 8 bits, or as a plain PNG")
     return scale_to_8_bit(pixels[:, :, ::-1], value_range)
+
+
+def why_changed(image: Image.Image) -> str:
+    """Return why Pillow gives other grey values than a file that was just opened holds; "" where they are the same.
+
+    That is right for images, and wrong for class ids.
+    """
+    raw = _raw_mode(image)
+    tile = image.tile[0] if getattr(image, "tile", None) else ("", (), 0, "")
+    if tile[0].startswith("ppm") and isinstance(tile[3], tuple) and tile[3][1] not in (255, 65535):
+        return f"a white of {tile[3][1]}, to which its values are relative"
+    if re.search(r";\d*I", raw):
+        return "a white of 0, so that its values count downwards"
+    return f"{raw[2]} bits per pixel, whose values may be ids or shades" if re.match("L;[24]", raw) else ""
 
 
 def upright(image: Image.Image) -> Image.Image:

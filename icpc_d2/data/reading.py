@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike
 from PIL import Image
 
 from icpc_d2.data.label_code import LabelCode, advice_on_ids
-from icpc_d2.data.pixels import has_deep_colors, read_deep_colors, to_8_bit_rgb, upright, warn_thrice
+from icpc_d2.data.pixels import has_deep_colors, read_deep_colors, to_8_bit_rgb, upright, warn_thrice, why_changed
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,8 @@ def _decode(image: Image.Image, code: LabelCode) -> np.ndarray:
         raise ValueError("a JPEG, which changes the values of a label map, wanted PNG or TIFF")
     if has_deep_colors(image):
         raise ValueError("colours of 16 bits, of which a class list knows none: save it with 8 bits, or as ids")
+    if changed := why_changed(image):
+        raise ValueError(f"a label map with {changed}: save it with 8 bits per pixel, black 0 and white 255")
     _refuse_several_frames(image)
     image = upright(image)
     if "A" in image.getbands():

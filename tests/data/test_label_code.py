@@ -1,5 +1,7 @@
 """What label files mean: by colours and ids of a class list whatever the kind of file, or refused."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,9 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from icpc_d2.data.class_list import read_class_list
-from icpc_d2.data.reading import BadFileError, read_label
+from icpc_d2.data.reading import BadFileError, read_image, read_label
 
 IDS = np.array([[0, 0, 1, 1], [2, 255, 1, 2]], np.uint8)
 COLORS = {0: (10, 20, 30), 1: (200, 0, 0), 2: (0, 90, 0), 255: (255, 255, 255)}
@@ -165,3 +168,47 @@ def test_colours_of_16_bits_are_refused(tmp_path: Path) -> None:
     code = read_class_list(tmp_path / "classes.txt").label_code(255)
     with pytest.raises(BadFileError, match=r"label\.png: .*colours of 16 bits"):
         read_label(str(tmp_path / "label.png"), code=code)
+
+
+def tiff(bits: int, white: int, data: bytes) -> bytes:
+    """A TIFF of 4 x 2 pixels; `white` is its PhotometricInterpretation, 0 for white as 0."""
+    tags = ImageFileDirectory_v2(prefix=b"II")
+    for tag, value in {256: 4, 257: 2, 258: bits, 259: 1, 262: white, 277: 1, 278: 2, 279: len(data)}.items():
+        tags[tag] = value
+    tags[273] = 0  # right behind the tags
+    return b"II*\0" + (8).to_bytes(4, "little") + tags.tobytes(8) + data
+
+
+def png_of_4_bits(rows: list[bytes]) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, len(rows), 4, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("a.png", png_of_4_bits([b"\x01\x23", b"\x45\x60"]), "4 bits per pixel"),
+        ("a.tif", tiff(4, 1, b"\x01\x23\x45\x60"), "4 bits per pixel"),
+        ("a.tif", tiff(8, 0, bytes(range(8))), "a white of 0"),
+        ("a.pgm", b"P5 4 2 7\n" + bytes(range(8)), "a white of 7"),
+        ("a.pgm", b"P2 4 2 7\n0 1 2 3 4 5 6 7", "a white of 7"),
+    ],
+)
+def test_values_that_pillow_changes_are_refused(name: str, content: bytes, complaint: str, tmp_path: Path) -> None:
+    """It makes shades of them: of class 1 among 4 bits 17, of the last one 255, which is ignored."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadFileError, match=rf"{name}: .*a label map with {complaint}.*: save it with 8 bits"):
+        read_label(str(tmp_path / name))
+    read_image(str(tmp_path / name))  # of an image, shades are meant
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.tif", tiff(8, 1, bytes(range(8)))), ("a.pgm", b"P5 4 2 255\n" + bytes(range(8)))]
+)
+def test_values_that_pillow_leaves_alone(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    np.testing.assert_array_equal(read_label(str(tmp_path / name)), np.arange(8).reshape(2, 4))
