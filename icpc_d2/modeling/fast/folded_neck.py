@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icpc_d2.modeling.fast.cache import WeightCache
-from icpc_d2.modeling.fast.folding import Chain, Kernel, UpStep, count_macs_of_forms, expand, fold
+from icpc_d2.modeling.fast.folding import Chain, Kernel, UpStep, expand, fold
+from icpc_d2.modeling.fast.form_choice import choose_form, count_forms
 from icpc_d2.modeling.fast.lazy_alignment import ScoreMaps
 from icpc_d2.modeling.neck import AlignedFPN, JoinedMaps, Lateral
 from icpc_d2.modeling.resizing import resize_to
@@ -76,7 +77,7 @@ class FoldedLateral(Lateral):
         return super().train(mode)
 
     def _cheapest_form(self, x: LateralInput) -> str:
-        """Choose what takes the fewest multiply-adds: no folding ("plain"), chains "whole", or their "last" steps."""
+        """Choose what takes the least time: no folding ("plain"), chains "whole", or their "last" steps."""
         sources, terms = x.scores.computed, x.scores.terms
         if x.level in sources or x.level not in terms:
             return "plain"
@@ -89,13 +90,8 @@ class FoldedLateral(Lateral):
         # when it is loaded.
         compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
         composing = torch.is_grad_enabled() or compiling
-        costs = count_macs_of_forms(x.level, terms, sources, *sizes, composing=composing)
-        # Not by min(), which torch.compile cannot take where sizes vary.
-        cheapest = next(iter(costs))
-        for form, cost in costs.items():
-            if cost < costs[cheapest]:
-                cheapest = form
-        return cheapest
+        costs = count_forms(x.level, terms, sources, *sizes, composing=composing)
+        return choose_form(costs, x.feature.device.type)
 
 
 class FoldedFPN(AlignedFPN):

@@ -1,4 +1,4 @@
-"""Up-sampling convolutions followed by a 1x1 convolution, folded into one where that is cheaper.
+"""Up-sampling convolutions followed by a 1x1 convolution, folded into one.
 
 Everything between the cosine maps and the FPN's lateral convolutions is linear (Eq. 8), so that the up-sampling can be
 multiplied into the lateral weights: the same result, without maps of K channels at high resolution.
@@ -97,45 +97,3 @@ def fold(weight: Tensor, chains: Sequence[Chain]) -> dict[str, Kernel]:
         before = kernels.get(chain.source)
         kernels[chain.source] = Kernel(kernel, bias) if before is None else Kernel(before[0] + kernel, before[1] + bias)
     return kernels
-
-
-def count_macs_of_forms(
-    level: str,
-    terms: Terms,
-    sources: Collection[str],
-    positions: int,
-    channels: int,
-    out_channels: int,
-    composing: bool,
-) -> dict[str, int]:
-    """Count the multiply-adds that lead into a level's lateral convolution.
-
-    Args:
-        sources: levels whose maps exist.
-        positions: B * h * w of the level.
-        channels, out_channels: K, O.
-        composing: whether folding itself counts; it does not where kernels are kept.
-
-    Returns:
-        Of the map itself, convolved ("plain"), of chains folded from the sources on ("whole"), and of maps at half the
-        resolution with the "last" step of each term folded.
-    """
-
-    def count_map(name: str, size: int) -> int:
-        if name in sources:
-            return 0
-        # The steps of an up-sampling give maps of `size` positions, of a quarter of these, and so on.
-        return sum(
-            sum(size // 4**index for index in range(len(up))) * channels**2 + count_map(source, size // 4 ** len(up))
-            for source, up in terms[name]
-        )
-
-    chains, num_terms = expand(level, terms, sources), len(terms[level])
-    product, composition = positions * channels * out_channels, composing * out_channels * channels**2
-    endings = {ending for chain in chains for ending in chain.endings}
-    upsampling = count_map(level, positions)
-    return {
-        "plain": upsampling + product,
-        "whole": len({chain.source for chain in chains}) * product + composition * sum(4 ** len(e) for e in endings),
-        "last": upsampling - num_terms * positions * channels**2 + num_terms * (product + 4 * composition),
-    }

@@ -76,7 +76,7 @@ class PackedTextEncoder(CompiledMethod, TextEncoder):
         x = torch.cat([prefix + positions[:num_prefix], names.flatten(0, 1).expand(batch, -1, -1)], dim=1)
         mask, eot_mask = (mask.repeat(batch, 1, 1, 1) for mask in (sequences.mask, sequences.eot_mask))
         device = x.device.type
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        if device != "meta" and torch.is_autocast_enabled(device):
             # Once, instead of in every layer.
             mask, eot_mask = (mask.to(torch.get_autocast_dtype(device)) for mask in (mask, eot_mask))
         *blocks, last = self.transformer.resblocks

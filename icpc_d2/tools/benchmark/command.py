@@ -4,9 +4,11 @@ icpc benchmark text --classes 847 --batch 2
 icpc benchmark inference --size 1024 --against denseclip
 icpc benchmark step --device cuda MODEL.CHANNELS_LAST True SOLVER.AMP.ENABLED True
 icpc benchmark kernels
+icpc benchmark folding --device cuda
 
 `step` compares a step of the training with itself without the options. `kernels` measures no time: it counts the
 operators that a step and an inference call, and the values that they wait for, as on `--as-device` but on the CPU.
+`folding` times all forms of the laterals over the score maps, for several numbers of classes, beside the chosen one.
 
 Both forms run in one process and in turns, and medians are compared; so are their results and gradients, and a
 difference above the tolerance is an error. Peak memory is measured in a process for each form, as the rise above what
@@ -26,6 +28,7 @@ from icpc_d2.analysis.macs import count_macs
 from icpc_d2.analysis.timing import alternate, max_abs_diff, max_rel_diff, peak_growth
 from icpc_d2.config import get_config_file
 from icpc_d2.tools.benchmark.cases import CASES, Case, build_case, load_case_config
+from icpc_d2.tools.benchmark.folding import format_times, time_forms
 from icpc_d2.tools.benchmark.kernels import count_kernels, format_counts
 
 # float32, largest difference of outputs, and of gradients relative to the largest of their tensor; of cases whose two
@@ -104,7 +107,7 @@ def headline(args: Namespace) -> str:
 def parse_args(arguments: Sequence[str]) -> Namespace:
     """Read the command line."""
     parser = ArgumentParser("icpc benchmark", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("case", choices=(*CASES, "kernels"))
+    parser.add_argument("case", choices=(*CASES, "kernels", "folding"))
     parser.add_argument("--config-file", default=get_config_file("ade20k/icpc_R50.yaml"))
     parser.add_argument("--classes", type=int, default=0, metavar="K", help="other than the config's")
     parser.add_argument("--batch", type=int, default=0, metavar="B", help="images; default 1, for training 4")
@@ -115,7 +118,7 @@ def parse_args(arguments: Sequence[str]) -> Namespace:
     parser.add_argument("--against", choices=("denseclip",), help="another method in place of the paper's form")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument(
-        "--as-device", choices=("cpu", "cuda"), default="cuda", help="of kernels: whose strips to count"
+        "--as-device", choices=("cpu", "cuda"), default="cuda", help="of kernels: whose strips and forms to count"
     )
     parser.add_argument("--repeats", type=int, default=5, metavar="N")
     parser.add_argument("--count", action="store_true", help="count multiply-adds instead, backward pass included")
@@ -149,12 +152,26 @@ def report_kernels(args: Namespace) -> int:
     return 0
 
 
+def report_folding(args: Namespace) -> int:
+    """Time the forms of the laterals, a line for each, and say what the choice costs."""
+    rows = []
+    for row in time_forms(args):
+        rows.append(row)
+        print(f"{len(rows)}: {row.level}, K = {row.classes}, {row.chosen}: {row.regret:.2f} of the fastest", flush=True)
+    print(f"\n{args.device}, size {args.size}, median of {args.repeats}\n\n{format_times(rows)}")
+    if args.json:
+        args.json.write_text(json.dumps([row._asdict() | {"regret": row.regret} for row in rows], indent=2) + "\n")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns 1 where the two forms differ by more than the tolerance."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     args = parse_args(arguments)
     if args.case == "kernels":
         return report_kernels(args)
+    if args.case == "folding":
+        return report_folding(args)
     case = build_case(args)
     if args.peak_of:
         print(peak_growth(getattr(case, args.peak_of), args.device))

@@ -17,17 +17,19 @@ from icpc_d2.engine.hooks.training_hooks import build_step_hooks
 from icpc_d2.engine.solver import build_optimizer
 from icpc_d2.engine.train_step import build_step
 from icpc_d2.modeling import ICPC, build
+from icpc_d2.modeling.fast.form_choice import MACS_PER_OPERATOR
 from icpc_d2.modeling.fast.strip_loss import STRIP_BYTES
 
 
 def count_kernels(cfg: CfgNode, args: Namespace) -> dict[str, int]:
-    """Count for a batch of `args.batch` images of `args.size` pixels, with the strips of `args.as_device`.
+    """Count for a batch of `args.batch` images of `args.size` pixels, with the strips and forms of `args.as_device`.
 
     Returns:
         Operators of the "forward" and "backward" pass of a training, of the "inference" of one image after others; of
         each part of ICPC, as "text_forward" and "text_backward"; and "read_backs" of a step with its optimizer.
     """
-    with patch.dict(STRIP_BYTES, cpu=STRIP_BYTES[args.as_device]):
+    as_device = [patch.dict(table, cpu=table[args.as_device]) for table in (STRIP_BYTES, MACS_PER_OPERATOR)]
+    with as_device[0], as_device[1]:
         model = build_random(cfg)
         batch = random_batch(len(build.get_class_names(cfg)), args.batch, args.size)
         counts = _count_inference(model, batch[:1])
