@@ -22,6 +22,7 @@ COMMANDS = {
         "icpc_d2.tools.convert_checkpoint",
         "convert weights of DenseCLIP, CLIP and ImageNet ResNets; make one file of a trained model",
     ),
+    "pretrain": ("icpc_d2.tools.pretrain.command", "train a small CLIP on drawn pictures with captions"),
     "study": ("icpc_d2.tools.study.command", "train several configs with several seeds and compare them"),
     "visualize": ("icpc_d2.tools.visualize.command", "draw figures of trained models"),
     "flops": ("icpc_d2.tools.flops.command", "count the cost of an image in multiply-adds"),

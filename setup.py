@@ -55,6 +55,7 @@ setup(
     entry_points={"console_scripts": ["icpc = icpc_cli:main"]},
     package_data={
         "icpc_d2.configs": ["**/*.yaml", "lazy/**/*.py"],
+        "icpc_d2.checkpoint": ["shipped/*"],
         "icpc_d2.data": ["classes/*.txt", "shared_classes/*.txt"],
         "icpc_d2.modeling": ["architectures/*.json"],
         "icpc_d2.tools.config_table": ["*.csv"],

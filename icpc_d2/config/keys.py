@@ -221,6 +221,20 @@ def add_icpc_config(cfg: CN) -> None:
 
     # --- `icpc pretrain`: CLIP's own training, on drawn pictures with captions ----------------------------------------
     cfg.PRETRAIN = CN()
+    # Different scenes that are drawn for the training, and those that are kept for its evaluation.
+    cfg.PRETRAIN.NUM_SCENES = 24000
+    cfg.PRETRAIN.NUM_VAL_SCENES = 1000
+    # Styles that the scenes are drawn in, in turns: "day", "night", "line drawing", "snow"; a style may be repeated.
+    cfg.PRETRAIN.STYLES = ["day", "day", "day", "night", "line drawing", "snow"]
+    # Folder that the scenes are drawn into once, to be read by all later trainings (0.14 MB each). Empty: the workers
+    # of the loader draw each scene whenever it is its turn.
+    cfg.PRETRAIN.CACHE = ""
+    # Height and width of the training pictures, and the smallest crop of a scene that is resized to them, as a share of
+    # its sides.
+    cfg.PRETRAIN.SIZE = [160, 208]
+    cfg.PRETRAIN.MIN_CROP = 0.75
+    # The most captions of a scene that a picture of the training has, joined to one text; their number is drawn.
+    cfg.PRETRAIN.MAX_SENTENCES = 3
     # Temperature of the contrastive loss when training starts; it is learned.
     cfg.PRETRAIN.TEMPERATURE = 0.07
 

@@ -9,8 +9,9 @@ from icpc_d2.config import add_icpc_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RUNNABLE = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml"))
-# Fragments are not run by themselves, and a study is a list of configs.
-RUNNABLE = [name for name in RUNNABLE if not name.startswith("common/") and "_BASE_" in (CONFIGS / name).read_text()]
+# Fragments are not run by themselves, a study is a list of configs, and `icpc pretrain` trains no segmentation.
+FRAGMENTS = ("common/", "pretrain/")
+RUNNABLE = [name for name in RUNNABLE if not name.startswith(FRAGMENTS) and "_BASE_" in (CONFIGS / name).read_text()]
 PUBLISHED_FOLDERS = ("ade20k/", "ade20k_full/", "coco_stuff_10k/", "cross_domain/")
 
 

@@ -1,0 +1,116 @@
+"""Pictures with captions as CLIP is trained on them: a crop and some of the captions a draw, batched by the workers.
+
+Like all training samples here, the n-th one of a training is drawn by (seed, n), whoever draws it.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from open_clip import SimpleTokenizer
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from icpc_d2.data.loader import NumberedSampler
+from icpc_d2.data.scenes.archive import SceneRecord
+
+CONTEXT_LENGTH = 77
+
+
+class CaptionedPictures(Dataset):
+    """A crop of a scene, resized, and some of its captions, for each draw (index of the scene, number of the draw)."""
+
+    def __init__(
+        self, scenes: Sequence[SceneRecord], size: Sequence[int], min_crop: float, max_sentences: int, seed: int
+    ) -> None:
+        """
+        Args:
+            scenes: by index.
+            size: height and width of the pictures.
+            min_crop: the smallest share of a scene's height, and of its width, that a crop has; in (0, 1].
+            max_sentences: the most captions of a scene that are joined, one after the other, 1 or more.
+        """
+        self._scenes, self._size, self._min_crop, self._seed = scenes, tuple(size), min_crop, seed
+        self._max_sentences = max_sentences
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
+        """Draw a picture: "image" (3, H, W) uint8 and "tokens", ids of the caption from SOT to EOT."""
+        index, number = draw
+        rng = np.random.default_rng((self._seed, number))
+        scene = self._scenes[index]
+        height, width = scene.image.shape[:2]
+        share = rng.uniform(self._min_crop, 1)
+        rows, columns = round(height * share), round(width * share)
+        top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+        crop = scene.image[top : top + rows, left : left + columns]
+        if crop.shape[:2] != self._size:
+            way = cv2.INTER_AREA if rows > self._size[0] else cv2.INTER_LINEAR
+            crop = cv2.resize(crop, self._size[::-1], interpolation=way)
+        count = rng.integers(1, self._max_sentences + 1)
+        sentences = [scene.captions[chosen] for chosen in rng.permutation(len(scene.captions))[:count]]
+        image = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
+        return {"image": image, "tokens": caption_tokens(*sentences), "index": index}
+
+
+def caption_tokens(*sentences: str) -> Tensor:
+    """Return CLIP's token ids from SOT to EOT of sentences, with full stops between them; one too many is left out.
+
+    Raises:
+        ValueError: the first one by itself is too long for the text encoder.
+    """
+    ids = [_tokenizer.sot_token_id, *_encode(sentences[0])]
+    if len(ids) >= CONTEXT_LENGTH:
+        raise ValueError(
+            f"The caption {sentences[0]!r} has {len(ids) + 1} tokens; CLIP's text encoder takes {CONTEXT_LENGTH}."
+        )
+    for sentence in sentences[1:]:
+        more = [*_encode("."), *_encode(sentence)]
+        if len(ids) + len(more) < CONTEXT_LENGTH:
+            ids += more
+    return torch.tensor([*ids, _tokenizer.eot_token_id])
+
+
+@lru_cache(maxsize=100_000)
+def _encode(text: str) -> tuple[int, ...]:
+    return tuple(_tokenizer.encode(text))
+
+
+def stack_tokens(captions: Sequence[Tensor]) -> Tensor:
+    """Stack token ids of captions as (B, L), L of the longest one, with zeros behind the others' EOT."""
+    return torch.nn.utils.rnn.pad_sequence(list(captions), batch_first=True)
+
+
+def stack_pictures(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Stack samples to the one input of a batch: "images" (B, 3, H, W) uint8, "tokens" (B, L), and what they are of."""
+    indices = [sample["index"] for sample in samples]
+    return [
+        {
+            "images": torch.stack([sample["image"] for sample in samples]),
+            "tokens": stack_tokens([sample["tokens"] for sample in samples]),
+            "file_name": f"scenes {', '.join(map(str, indices))}",
+        }
+    ]
+
+
+def build_pictures_loader(
+    pictures: CaptionedPictures, sampler: NumberedSampler, batch_size: int, num_workers: int
+) -> DataLoader:
+    """Return endless batches, in the order of the sampler however many workers draw them."""
+    return DataLoader(
+        pictures,
+        batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=stack_pictures,
+        drop_last=True,
+        generator=torch.Generator(),
+    )
+
+
+_tokenizer = SimpleTokenizer()

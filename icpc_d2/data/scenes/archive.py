@@ -1,0 +1,128 @@
+"""Captioned scenes by their number: drawn when they are asked for, or read from a folder that they were drawn into."""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from torch.utils.data import DataLoader, Dataset
+
+from icpc_d2.data.scenes.captioned import STYLES, draw_captioned_scene
+from icpc_d2.data.scenes.dataset import HEIGHT, WIDTH
+
+logger = logging.getLogger(__name__)
+
+# First number of a scene's seed. The second one is its index.
+SEEDS = {"train": 171, "val": 172}
+IMAGES, LABELS, FACTS = "images.npy", "labels.npy", "facts.json"
+
+
+class SceneRecord(NamedTuple):
+    """A captioned scene as training and evaluation take it."""
+
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    label: np.ndarray  # (H, W) uint8, ids of classes/scenes_10.txt or 255
+    captions: list[str]
+    things: list[list[str | None]]  # kind and colour of each thing
+
+
+@dataclass(frozen=True)
+class DrawnScenes(Dataset):
+    """The first `count` scenes of a split, each drawn whenever it is asked for."""
+
+    split: str  # "train" or "val"
+    count: int
+    styles: tuple[str, ...]  # which the scenes have in turns
+
+    def __post_init__(self) -> None:
+        if unknown := [style for style in self.styles if style not in STYLES] or not self.styles:
+            raise ValueError(f"PRETRAIN.STYLES has {unknown or 'nothing'}; a scene's style is one of {list(STYLES)}.")
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> SceneRecord:
+        """Draw a scene, always the same for an index."""
+        cv2.setNumThreads(1)  # the workers are as many as the cores
+        scene = draw_captioned_scene((SEEDS[self.split], index), self.styles[index % len(self.styles)])
+        things = [[thing.kind, thing.color] for thing in scene.things]
+        return SceneRecord(scene.image, scene.labels, list(scene.captions), things)
+
+
+class SceneArchive(Dataset):
+    """Scenes that were drawn into a folder; images and label maps are read as they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._images, self._labels = (np.load(folder / name, mmap_mode="r") for name in (IMAGES, LABELS))
+        self._facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+    def __getitem__(self, index: int) -> SceneRecord:
+        """Read a scene."""
+        captions, things = self._facts[index]
+        return SceneRecord(self._images[index], self._labels[index], captions, things)
+
+
+def archived(scenes: DrawnScenes, root: Path, num_workers: int) -> SceneArchive:
+    """Return the scenes from the folder of theirs below `root`, drawn by `num_workers` processes if it is not there.
+
+    Raises:
+        ValueError: the folder holds other pictures than are drawn today.
+    """
+    styles = "-".join(style.replace(" ", "_") for style in scenes.styles)
+    folder = root / f"{scenes.split}-{scenes.count}-{styles}"
+    if not folder.is_dir():
+        _draw_into(folder, scenes, num_workers)
+    archive, first = SceneArchive(folder), scenes[0]
+    if len(archive) != scenes.count or not _same(archive[0], first):
+        raise ValueError(f"{folder} holds other scenes than are drawn today: remove it, and they are drawn again.")
+    return archive
+
+
+def _same(one: SceneRecord, other: SceneRecord) -> bool:
+    arrays = zip(one[:2], other[:2], strict=True)
+    return all(np.array_equal(a, b) for a, b in arrays) and list(one[2:]) == list(other[2:])
+
+
+def _draw_into(folder: Path, scenes: DrawnScenes, num_workers: int) -> None:
+    """Draw all scenes into a temporary folder, renamed when it is complete: a killed run leaves no half-made one."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:32]}-", dir=folder.parent))
+    try:
+        shape = (scenes.count, HEIGHT, WIDTH)
+        images = open_memmap(temporary / IMAGES, "w+", np.uint8, (*shape, 3))
+        labels = open_memmap(temporary / LABELS, "w+", np.uint8, shape)
+        facts = []
+        # Seeds the workers; without one of its own, the loader would draw from the model's random numbers.
+        loader = DataLoader(scenes, None, num_workers=num_workers, collate_fn=as_it_is, generator=torch.Generator())
+        for index, scene in enumerate(loader):
+            images[index], labels[index] = scene.image, scene.label
+            facts.append([scene.captions, scene.things])
+            if index % 2000 == 0:
+                logger.info("Drawing scene %d of %d into %s.", index, scenes.count, folder)
+        images.flush()
+        labels.flush()
+        (temporary / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+        temporary.chmod(0o755)  # mkdtemp's folders are private
+        with suppress(OSError):  # another process was faster
+            os.rename(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if not folder.is_dir():
+        raise OSError(f"PRETRAIN.CACHE: {folder} cannot be made.")
+
+
+def as_it_is(scene: SceneRecord) -> SceneRecord:
+    """Return a scene: the loader makes tensors of nothing."""
+    return scene
