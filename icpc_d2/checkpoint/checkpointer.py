@@ -16,7 +16,7 @@ from icpc_d2.checkpoint import key_maps
 from icpc_d2.checkpoint.checkpoint_folder import TAG, newest_first, write_checkpoint
 from icpc_d2.checkpoint.clip_weights import UnreadableWeightsError, read_weights
 from icpc_d2.checkpoint.imagenet import check_stem, is_classifier, is_resnet, read_imagenet, rename_resnet
-from icpc_d2.checkpoint.key_maps import TEXT_ENCODER, check_activation, check_names, fit
+from icpc_d2.checkpoint.key_maps import OPTIONAL, TEXT_ENCODER, check_activation, check_names, fit
 from icpc_d2.checkpoint.new_classes import carry_over
 from icpc_d2.checkpoint.sources import locate, trained_with_quick_gelu
 from icpc_d2.files import atomically
@@ -36,6 +36,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
     Args:
         class_names: of the model, saved with it; a checkpoint of other classes is refused. Empty: neither.
         new_classes: fine-tune instead: weights that depend on the classes are carried over by the classes' names.
+        whole: the model is used as it is loaded: an encoder by itself is refused, since the rest would be random.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class ICPCCheckpointer(DetectionCheckpointer):
         *,
         class_names: Sequence[str] = (),
         new_classes: bool = False,
+        whole: bool = False,
         **checkpointables: Any,
     ) -> None:
         super().__init__(model, save_dir, **checkpointables)
-        self._class_names, self._new_classes = list(class_names), new_classes
+        self._class_names, self._new_classes, self._whole = list(class_names), new_classes, whole
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Save the model, its class names, the other parts of the training, and `kwargs` as ``<name>.pth``.
@@ -160,6 +162,12 @@ class ICPCCheckpointer(DetectionCheckpointer):
             weights = key_maps.fit_weights(weights, self.model.state_dict())
         if quick_gelu is not None:  # older checkpoints do not say
             check_activation(self.model, quick_gelu)
+        missing = [name for name in self.model.state_dict().keys() - weights.keys() if not name.endswith(OPTIONAL)]
+        if missing and self._whole:
+            raise ValueError(
+                f"These weights are of an encoder by itself; {_by_module(sorted(missing))} would be random. Name a "
+                "trained model in MODEL.WEIGHTS."
+            )
         if missing := self.model.load_state_dict(weights, strict=False).missing_keys:
             logger.info(f"Left at their initial values: {_by_module(missing)}.")
 

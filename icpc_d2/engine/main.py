@@ -30,7 +30,7 @@ def main(args: Namespace) -> dict | None:
         sys.exit(f"error: {error}")
     if args.eval_only:
         model = Trainer.build_model(cfg)
-        checkpointer = ICPCCheckpointer(model, cfg.OUTPUT_DIR, class_names=cfg.MODEL.CLASS_NAMES)
+        checkpointer = ICPCCheckpointer(model, cfg.OUTPUT_DIR, class_names=cfg.MODEL.CLASS_NAMES, whole=True)
         checkpointer.resume_or_load(cfg.MODEL.WEIGHTS, resume=args.resume)
         results = Trainer.test(cfg, model)
         if comm.is_main_process():

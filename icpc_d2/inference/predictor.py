@@ -201,7 +201,7 @@ def load_model(
     resolve_class_names(cfg)
     cfg.freeze()
     model = build_model(cfg).eval().requires_grad_(False)
-    ICPCCheckpointer(model, class_names=cfg.MODEL.CLASS_NAMES).load(cfg.MODEL.WEIGHTS)
+    ICPCCheckpointer(model, class_names=cfg.MODEL.CLASS_NAMES, whole=True).load(cfg.MODEL.WEIGHTS)
     return cfg, model
 
 

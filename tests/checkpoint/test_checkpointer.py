@@ -66,6 +66,19 @@ def test_open_clips_files(ending: str, tmp_path: Path) -> None:
     assert_clip_loaded(model, clip, "backbone.visual.")
 
 
+def test_an_encoder_by_itself_is_no_model_to_predict_with(tmp_path: Path) -> None:
+    """Neither are ImageNet's weights; a checkpoint of ours is, also an old one without BatchNorm's counters."""
+    torch.save(make_clip("tiny-RN").state_dict(), tmp_path / "clip.pt")
+    model = make_model()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=r"an encoder by itself; alignment \(\d+\), .*sem_seg_head .* would be random"):
+        ICPCCheckpointer(model, whole=True).load(str(tmp_path / "clip.pt"))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    old = {name: value for name, value in before.items() if not name.endswith("num_batches_tracked")}
+    torch.save({"model": old}, tmp_path / "old.pth")
+    ICPCCheckpointer(model, whole=True).load(str(tmp_path / "old.pth"))
+
+
 def test_positions_of_another_image_size(tmp_path: Path) -> None:
     clip = make_clip("tiny-RN", vision_cfg={"image_size": 224})
     torch.save(clip.state_dict(), tmp_path / "weights.pt")
