@@ -14,8 +14,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import load_sem_seg
 
 from icpc_d2.data.class_list import ClassList, ignore_label_of, read_class_list
+from icpc_d2.data.scenes.captioned_dataset import CAPTIONED_FOLDER, make_captioned_scenes
 from icpc_d2.data.scenes.dataset import FOLDER as SCENES
-from icpc_d2.data.scenes.dataset import make_scenes
+from icpc_d2.data.scenes.dataset import make_scenes, styled_folder
+from icpc_d2.data.scenes.styles import STYLES
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class SemSegDataset:
     label_ext: str = "png"
     ignore_label: int = 255  # of pixels that are neither trained nor evaluated
     prepare: str = ""  # what `icpc prepare` is called with to make these folders
+    first: int | None = None  # so many of the pairs, in the order of their names; without it, all of them
     generate: Callable[[str], None] | None = None  # makes the data below the root on first use: drawn, not downloaded
 
     def folders(self, root: str, split: str) -> tuple[str, str]:
@@ -50,6 +53,8 @@ class SemSegDataset:
 
 
 ADE20K_SPLITS = {"train": "training", "val": "validation"}
+
+TRAIN, VAL = {"train": "train"}, {"val": "val"}
 
 DATASETS = (
     SemSegDataset(
@@ -117,7 +122,22 @@ DATASETS = (
         image_ext="png",
         prepare="camvid",
     ),
-    SemSegDataset("scenes_sem_seg_{}", "scenes_10", SCENES, "images/{}", "annotations/{}", generate=make_scenes),
+    *(
+        SemSegDataset(name, "scenes_10", folder, "images/{}", "annotations/{}", splits, first=first, generate=generate)
+        for name, folder, splits, first, generate in (
+            ("scenes_sem_seg_{}", SCENES, TRAIN | VAL, None, make_scenes),
+            # Few labels.
+            *((f"scenes_{first}_sem_seg_{{}}", SCENES, TRAIN, first, make_scenes) for first in (20, 60)),
+            # The same scenes in other styles.
+            *(
+                (f"scenes_{style.replace(' ', '_')}_sem_seg_{{}}", styled_folder(style), VAL, None, make)
+                for style in STYLES
+                if style != "day"
+                for make in [partial(make_scenes, style=style)]
+            ),
+            ("scenes_captioned_sem_seg_{}", CAPTIONED_FOLDER, TRAIN | VAL, None, make_captioned_scenes),
+        )
+    ),
 )
 
 
@@ -145,7 +165,9 @@ def register_dataset(dataset: SemSegDataset, root: str) -> None:
             _add_prompt_names(name, dataset, classes)
         else:
             DatasetCatalog.register(name, partial(load_dataset, dataset, root, split))
-            set_metadata(name, classes, *dataset.folders(root, split), dataset.ignore_label)
+            # The folders of a set's first pairs hold others too, and would be taken for it.
+            folders = ("", "") if dataset.first else dataset.folders(root, split)
+            set_metadata(name, classes, *folders, dataset.ignore_label)
 
 
 def set_metadata(name: str, classes: ClassList, image_root: str, label_root: str, ignore_label: int) -> None:
@@ -174,7 +196,8 @@ def load_dataset(dataset: SemSegDataset, root: str, split: str) -> list[dict]:
     image_root, label_root = dataset.folders(root, split)
     if missing := [folder for folder in (image_root, label_root) if not os.path.isdir(folder)]:
         raise FileNotFoundError(dataset.missing(missing[0]))
-    return load_sem_seg(label_root, image_root, gt_ext=dataset.label_ext, image_ext=dataset.image_ext)
+    pairs = load_sem_seg(label_root, image_root, gt_ext=dataset.label_ext, image_ext=dataset.image_ext)
+    return pairs[: dataset.first]
 
 
 def _add_prompt_names(name: str, dataset: SemSegDataset, classes: ClassList) -> None:

@@ -36,6 +36,24 @@ def test_the_same_seed_draws_the_same_scene() -> None:
     assert (draw_scene((0, 3))[0] != draw_scene((1, 3))[0]).any()
 
 
+@pytest.mark.parametrize(
+    ("seed", "pixels", "color"),
+    [
+        ((0, 0), (10624, 2333, 3577, 5135, 4457, 0, 3834, 0, 1967, 1334), (19375.0, 14892.0, 12453.0)),
+        ((0, 359), (12582, 0, 3071, 3917, 3814, 0, 5986, 1718, 1886, 289), (11626.0, 10731.0, 6651.0)),
+        ((1, 59), (4662, 6778, 8550, 5627, 5059, 0, 0, 2157, 447, 0), (14699.0, 12477.0, 11604.0)),
+    ],
+)
+def test_scenes_stay_what_they_are(
+    seed: tuple[int, int], pixels: tuple[int, ...], color: tuple[float, float, float]
+) -> None:
+    """Whoever draws them, so that results stay comparable: other processors may round some few pixels otherwise."""
+    image, label = draw_scene(seed)
+    np.testing.assert_allclose(np.bincount(label.ravel(), minlength=len(NAMES))[: len(NAMES)], pixels, atol=5)
+    weights = np.random.default_rng(0).standard_normal(image.shape[:2])
+    np.testing.assert_allclose(np.einsum("hwc,hw->c", image.astype(float), weights), color, atol=60)
+
+
 def test_what_a_scene_is(drawn: list[tuple[np.ndarray, np.ndarray]]) -> None:
     for image, label in drawn:
         assert (image.shape, image.dtype) == ((scenes.HEIGHT, scenes.WIDTH, 3), np.uint8)
@@ -127,10 +145,10 @@ def test_many_at_once_make_one_folder(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("few")
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_disk(seed: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def full_disk(seed: tuple[int, int], style: str) -> tuple[np.ndarray, np.ndarray]:
         if seed == (1, 0):
             raise OSError("No space left on device")
-        return draw_scene(seed)
+        return draw_scene(seed, style)
 
     with monkeypatch.context() as patch:
         patch.setattr(scenes, "draw_scene", full_disk)

@@ -26,7 +26,7 @@ SMALLEST_THING = 30
 IN_SIGHT = 0.65
 TRIES = 6
 # How much likelier a thing with a label is than one without.
-LABELLED_WEIGHT = 2.5
+LABELLED_WEIGHT = 3.0
 WEATHER = ("fair", "cloudy", "dusk", "pale", "stormy")  # in the order of SKIES
 SKY_COLORS = {"fair": "blue", "cloudy": "grey", "stormy": "grey"}  # the others have colours without a plain name
 
@@ -82,7 +82,7 @@ def _place_things(rng: Random, canvas: Canvas, horizon: int, along: bool) -> lis
     present = {kind for index, kind in enumerate(LANDSCAPE) if (landscape == index).sum() >= SMALLEST_LANDSCAPE}
     possible = [kind for kind, habit in HABITS.items() if present.intersection(habit.grounds)]
     weight = np.array([LABELLED_WEIGHT if kind in LABELLED else 1.0 for kind in possible])
-    count = min(len(possible), int(rng.integers(1, 6)))
+    count = min(len(possible), int(rng.integers(1, 7)))
     chosen = rng.choice(possible, count, replace=False, p=weight / weight.sum())
     feet = []
     for kind in map(str, chosen):
@@ -96,9 +96,10 @@ def _place_things(rng: Random, canvas: Canvas, horizon: int, along: bool) -> lis
             row = round(horizon * (0.2 + 0.75 * depth) if in_sky else horizon + (HEIGHT - horizon) * depth)
             feet.append((not in_sky, row, kind, color))
     placed: list[tuple[str, str, str]] = []
-    full_area: dict[int, int] = {}
+    areas = np.zeros((2, 256), np.intp)
     for _, row, kind, color in sorted(feet):
-        ground = _place_thing(rng, canvas, landscape, (horizon, row), (kind, color, along), full_area)
+        ground = _place_thing(rng, canvas, landscape, (horizon, row), (kind, color, along), areas)
+
         if ground is not None:
             placed.append((kind, color, ground))
     return placed
@@ -110,7 +111,7 @@ def _place_thing(
     landscape: np.ndarray,
     rows: tuple[int, int],  # of the horizon, and of the thing's feet
     look: tuple[str, str, bool],  # its kind, its colour, and whether the road leads away from us
-    full_area: dict[int, int],
+    areas: np.ndarray,  # of the things that are there, (2, 256): in pixels when painted, and what is in sight of that
 ) -> str | None:
     """Paint a thing where it stands on its ground and hides no other; return the ground, or None without a place."""
     (horizon, row), (kind, color, along) = rows, look
@@ -129,20 +130,21 @@ def _place_thing(
     height, width = solid.shape
     if solid.sum() < SMALLEST_THING:
         return None
-    index = len(LANDSCAPE) + len(full_area)
+    index = len(LANDSCAPE) + np.count_nonzero(areas[0])
     for x in map(int, columns[rng.integers(len(columns), size=TRIES)]):
         left, top = x - width // 2, row - height + 1
         region, inside = canvas.overlap(left, top, solid.shape)
         hidden = np.bincount(canvas.label[region][solid[inside]], minlength=256)
         if solid[inside].sum() < IN_SIGHT * solid.sum():
             continue
-        visible = np.bincount(canvas.label.ravel(), minlength=256) - hidden
-        if any(visible[other] < IN_SIGHT * area for other, area in full_area.items()):
+        hidden[: len(LANDSCAPE)] = 0
+        if (areas[1] - hidden < IN_SIGHT * areas[0]).any():
             continue
         if not in_sky and kind not in ("building", "bridge", "tower"):
             canvas.shade(x, row, 0.6 * width, 0.08 * height, rng.uniform(0.3, 0.6))
         canvas.blend(image, cover, index, distance=0.3 * (1 - nearness) ** 2, x=left, y=top)
-        full_area[index] = int(solid[inside].sum())
+        areas[1] -= hidden
+        areas[:, index] = solid[inside].sum()
         return LANDSCAPE[landscape[min(row, HEIGHT - 1), x]]
     return None
 

@@ -39,6 +39,13 @@ def textured(color: ColorLike, texture: np.ndarray, strength: float) -> np.ndarr
     return cv2.merge([brightness * channel for channel in np.asarray(color, np.float32)])
 
 
+def mixed(color: np.ndarray, other: ColorLike | float, share: np.ndarray) -> np.ndarray:
+    """Mix an image (h, w, 3) with another colour, whose share is (h, w)."""
+    channels = zip(cv2.split(color), np.broadcast_to(np.asarray(other, np.float32), 3), strict=True)
+    rest = 1 - share
+    return cv2.merge([channel * rest + value * share for channel, value in channels])
+
+
 def gradient(top: ColorLike | float, bottom: ColorLike | float, size: Size) -> np.ndarray:
     """Blend from one colour or brightness at the top to another at the bottom: (height, width, 3 or 1)."""
     t = np.linspace(0, 1, size[0], dtype=np.float32)[:, None, None]

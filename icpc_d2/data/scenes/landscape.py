@@ -7,7 +7,18 @@ import cv2
 import numpy as np
 
 from icpc_d2.data.scenes import sprites
-from icpc_d2.data.scenes.drawing import Canvas, Random, SceneClass, Size, fractal, gradient, noise, pick, textured
+from icpc_d2.data.scenes.drawing import (
+    Canvas,
+    Random,
+    SceneClass,
+    Size,
+    fractal,
+    gradient,
+    mixed,
+    noise,
+    pick,
+    textured,
+)
 
 # Palettes in percent. Of skies (zenith, horizon): fair, overcast, dusk, pale, stormy.
 SKIES = [
@@ -103,8 +114,8 @@ def _draw_sky(rng: Random, canvas: Canvas, zenith: np.ndarray, horizon: int) -> 
     image = np.concatenate([gradient(zenith, canvas.haze, (horizon, width)), below])
     cloud = np.float32(min(1.0, float(canvas.haze.mean()) + rng.uniform(-0.15, 0.25)))
     density = fractal(rng, size, height / 6, stretch=2.5) + rng.uniform(-0.8, 0.5)
-    cover = (density * 1.2).clip(0, 0.9)[:, :, None]
-    canvas.paint((image * (1 - cover) + cloud * cover, np.ones(size, bool)), SceneClass.SKY)
+    image = mixed(image, cloud, (density * 1.2).clip(0, 0.9))
+    canvas.paint((image, np.ones(size, bool)), SceneClass.SKY)
 
 
 def _draw_mountains(rng: Random, canvas: Canvas, horizon: int) -> None:
@@ -139,9 +150,9 @@ def _draw_grass(rng: Random, canvas: Canvas, horizon: int) -> None:
     blades = noise(rng, size, 7.0, 2.0) * (0.35 + 0.65 * depth)
     patches = fractal(rng, size, height / 10, stretch=3.0)
     image = textured(pick(rng, GRASSES), 0.7 * blades + 0.5 * patches, 0.3)
-    far = (0.35 * (1 - depth))[:, :, None]
+    far = np.repeat(0.35 * (1 - depth), size[1], axis=1)
     mask = np.broadcast_to(np.arange(height)[:, None] >= horizon, size)
-    canvas.paint(((image * (1 - far) + canvas.haze * far).clip(0, 1), mask), SceneClass.GRASS)
+    canvas.paint((mixed(image, canvas.haze, far).clip(0, 1), mask), SceneClass.GRASS)
 
 
 def _draw_water(rng: Random, canvas: Canvas, horizon: int, far_side: bool) -> np.ndarray:
