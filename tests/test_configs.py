@@ -191,3 +191,32 @@ def test_the_papers_rows_have_denseclips_values_and_the_tiny_models_keep_theirs(
     assert published == {denseclip, (*denseclip, "SyncBN")}
     tiny = {values for name, values in found.items() if not name.startswith(PUBLISHED_FOLDERS)}
     assert tiny == {("coop", "detectron2", "pillow", True, 2048, "BN")}
+
+
+def test_the_rows_in_miniature_are_the_papers() -> None:
+    """What the same name has on ADE20K, and the losses of all on the coarsest map, which DenseCLIP has, too."""
+    names = {name.removeprefix("miniature/") for name in RUNNABLE if name.startswith("miniature/")}
+    published = {f"{name.rpartition('/')[2].removesuffix('_R50')}.yaml": name for name in ROWS if "R101" not in name}
+    published["icpc_random_image.yaml"] = "icpc_R50"
+    published["denseclip_random_image.yaml"] = "denseclip_R50"
+    del published["icpc_imagenet.yaml"]
+    assert published.keys() <= names
+    for name, row in published.items():
+        model = read(f"miniature/{name}").MODEL
+        contrastive, alignment = model.CONTRASTIVE, model.ALIGNMENT
+        contrast = (contrastive.LOSS_WEIGHT, contrastive.SAMPLING, contrastive.NUM_POINTS)
+        assert (model.PROMPT.NAME, *contrast, alignment.MULTI_SCALE, model.PREDICT_FROM) == ROWS[row], name
+        assert (contrastive.TEMPERATURE, alignment.LOSS_WEIGHT, alignment.LOSS_SCALES) == (0.1, 0.4, []), name
+
+
+def test_the_rows_in_miniature_differ_in_what_their_tables_say_alone() -> None:
+    """No row is trained longer, on larger crops or with another rate than another one."""
+    names = [name for name in RUNNABLE if name.startswith("miniature/") and "camvid" not in name]
+    recipes = {}
+    for name in names:
+        cfg = read(name)
+        recipes.setdefault(f"{cfg.SOLVER}{cfg.INPUT}{cfg.MODEL.FPN.OUT_CHANNELS}{cfg.SEED}", []).append(name)
+    assert len(recipes) == 1
+    random, pretrained = (dict(leaves(read(f"miniature/{name}.yaml"))) for name in ("semantic_fpn", "clip_fpn"))
+    assert {key for key in random if random[key] != pretrained[key]} == {"MODEL.WEIGHTS", "OUTPUT_DIR"}
+    assert (random["MODEL.WEIGHTS"], pretrained["MODEL.WEIGHTS"]) == ("", "clip://tiny-RN")

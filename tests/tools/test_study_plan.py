@@ -123,8 +123,10 @@ def test_one_table_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_options_reach_all_runs_and_are_part_of_what_they_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(folder, "--num-seeds", "1", "SOLVER.GAMMA", "0.5") == 0
+    options = ("MODEL.WEIGHTS", "start.pth", "SOLVER.GAMMA", "0.5")
+    assert run(folder, "--num-seeds", "1", *options) == 0
     assert cells(folder, "**Table 1**", "First")[2] == "1.50"
+    assert cells(folder, "**Table 9**", "By night")[1] == "3.50", "of what was trained, not of where it started"
     assert run(folder, "--num-seeds", "1") == 1
     assert "of other options" in capsys.readouterr().err
 

@@ -35,7 +35,8 @@ class StudyRun:
         options = [*self.options, "SEED", str(self.seed), "OUTPUT_DIR", str(self.folder)]
         if self.training is None:
             return ["--config-file", str(self.config), "--resume", *options]
-        return ["--config-file", str(self.config), "--eval-only", "MODEL.WEIGHTS", str(self.training.weights), *options]
+        # Behind the options, which may name the weights that trainings start from.
+        return ["--config-file", str(self.config), "--eval-only", *options, "MODEL.WEIGHTS", str(self.training.weights)]
 
     @property
     def weights(self) -> Path:

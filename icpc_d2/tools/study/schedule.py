@@ -81,7 +81,7 @@ class Schedule:
             self._waiting.remove(run)
             bar.write(f"{run.label}, seed {run.seed}: nothing to evaluate, since its training has failed")
             self._end(run, False)
-        ready = [run for run in self._waiting if run.training is None or run.training.is_finished()]
+        ready = [run for run in self._waiting if run.training is None or run.training in self._ended]
         taken = {started.slot for started in self._running}
         for slot, run in zip([slot for slot in range(self._jobs) if slot not in taken], ready, strict=False):
             self._waiting.remove(run)

@@ -68,8 +68,11 @@ def format_verdicts(judged: list[Judged]) -> str:
     tested = sum(one.verdict.word not in ("not run", "too few seeds") for one in judged)
     words = [one.verdict.word for one in judged]
     counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
-    return (
+    text = (
         f"{table}\n\n{len(judged)} claims: {counts}. p is exact, by the signs of the differences seed by seed. A claim "
-        f"is shown where p is at most {LEVEL:g}, contrary where that of the opposite is; were no row better than any "
-        f"other, about {LEVEL * tested:.1f} of the {tested} tested would be shown all the same."
+        f"is shown where p is at most {LEVEL:g}, contrary where that of the opposite is."
     )
+    if tested:
+        by_chance = f"{LEVEL * tested:.1f} of the {tested} claims tested"
+        text += f" Were no row better than any other, about {by_chance} would be shown all the same."
+    return text
