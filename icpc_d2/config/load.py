@@ -1,5 +1,6 @@
 """From a config file and KEY VALUE pairs to a config: every key known, every value of its key's type."""
 
+import logging
 from ast import literal_eval
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -12,6 +13,8 @@ from typing import Any
 from detectron2.config import CfgNode, get_cfg
 
 from icpc_d2.config.keys import add_icpc_config
+
+logger = logging.getLogger(__name__)
 
 MAX_KEYS = 10_000  # Detectron2 has some 400
 _PACKAGE = Path(__file__).parents[1]
@@ -49,7 +52,8 @@ def load_config(
         config_file: YAML; ``_BASE_`` names the files that it changes.
         options: KEY VALUE pairs of the command line, which change it again.
         text: the YAML itself where it is part of another file, such as a checkpoint, which `config_file` then names.
-        skip_unknown: leave out keys that are unknown here, as a config that another release has written may have.
+        skip_unknown: leave out keys that are unknown here, as a config that another release has written may have; a
+            warning names them.
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown or a value of another type than its default.
@@ -57,9 +61,14 @@ def load_config(
     cfg = get_cfg()
     add_icpc_config(cfg)
     known = dict(leaves(cfg))
+    skipped = []
     for key, value in _read(config_file, text):
         if key in known or not skip_unknown or _is_section(key, known):
             _set(cfg, known, key, value, config_file)
+        else:
+            skipped.append(key)
+    if skipped:
+        logger.warning(f"{config_file} has keys that are unknown here, of another release, left out: {skipped}.")
     if len(options) % 2:
         raise ConfigError(f"Options come in pairs of KEY VALUE; found {len(options)}: {' '.join(map(str, options))}")
     for key, value in zip(options[::2], options[1::2], strict=True):

@@ -43,18 +43,26 @@ def names_of_classes(classes: Iterable[str | Sequence[str]] | str) -> tuple[tupl
     """
     if isinstance(classes, str):
         return tuple(split_classes(classes))
-    if isinstance(classes, Mapping):
-        raise ValueError("found classes in a dict, wanted a list: [['boat', 'ship'], 'sky'] or 'boat, ship; sky'.")
-    found = tuple(split_synonyms(names) if isinstance(names, str) else tuple(names) for names in classes)
-    if not all(names and all(isinstance(name, str) for name in names) for names in found):
-        raise ValueError(f"found the classes {list(found)}, wanted a name or a list of names for each.")
-    return found
+    if isinstance(classes, Mapping) or not isinstance(classes, Iterable):
+        kind = type(classes).__name__
+        raise ValueError(f"found classes in a {kind}, wanted a list: [['boat', 'ship'], 'sky'] or 'boat, ship; sky'.")
+    found = []
+    for given in classes:
+        names = split_synonyms(given) if isinstance(given, str) else given
+        if not isinstance(names, Iterable) or not (names := tuple(names)) or not all(map(_is_text, names)):
+            raise ValueError(f"found {given!r} among the classes, wanted a name or a list of names for each.")
+        found.append(names)
+    return tuple(found)
 
 
 def _split(text: str, separator: str) -> list[str]:
     if text.count('"') % 2:
         raise ValueError(f"found {text!r}, in which a quotation mark is left open.")
     return re.split(_OUTSIDE_QUOTES.format(separator), text)
+
+
+def _is_text(name: object) -> bool:
+    return isinstance(name, str)
 
 
 def _plain(name: str) -> str:

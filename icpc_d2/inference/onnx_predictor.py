@@ -269,6 +269,8 @@ def read_rgb(source: Any, value_range: Sequence[float] = ()) -> np.ndarray:
 
 def _to_8_bit(pixels: np.ndarray, image: Image.Image, value_range: Sequence[float]) -> np.ndarray:
     """Bring values of more than 8 bits to uint8: by their range, or for unsigned 16-bit files by their type."""
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise ValueError("found pixels that are no numbers (NaN or infinity), wanted numbers alone.")
     if value_range:
         low, high = value_range
         return ((pixels.astype(np.float64) - low) * (255 / (high - low))).round().clip(0, 255).astype(np.uint8)

@@ -45,7 +45,6 @@ from icpc_d2.visualization.palette import parse_colors
 
 logger = logging.getLogger(__name__)
 
-# Images that go through the model at once, at most.
 BATCH_SIZE = 8
 CONFIG_NAME = "config.yaml"
 # Vocabularies whose tokens and embeddings are kept.
@@ -68,6 +67,7 @@ class Predictor:
         predict_from: "decoder" or "alignment", unless a call says otherwise.
         tta: whether each image is seen at several sizes.
         value_range: of images of more than 8 bits, as in training (``INPUT.VALUE_RANGE``).
+        batch_size: images of one size that go through the model at once, at most; may be set.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Predictor:
             resizes = resizes_at_scales(cfg.TEST.AUG.SCALES, **sizes, method=cfg.INPUT.RESIZE)
             self._evaluated = MultiScale(self._model, resizes, cfg.TEST.AUG.FLIP)
             sizes["short_side"] = 0  # each size is resized from the image as it is
-        self.value_range = tuple(cfg.INPUT.VALUE_RANGE)
+        self.value_range, self.batch_size = tuple(cfg.INPUT.VALUE_RANGE), BATCH_SIZE
         self._read = partial(
             read_input,
             image_format=cfg.INPUT.FORMAT,
@@ -147,8 +147,8 @@ class Predictor:
         predictions: dict[int, Prediction] = {}
         for indices in by_size.values():
             # Of one size alone: padding to a common one would change what the model sees of the smaller ones.
-            for start in range(0, len(indices), BATCH_SIZE):
-                batch = indices[start : start + BATCH_SIZE]
+            for start in range(0, len(indices), self.batch_size):
+                batch = indices[start : start + self.batch_size]
                 found = self._predict_batch([inputs[index] for index in batch], tokens, palette, predict_from)
                 predictions.update(zip(batch, found, strict=True))
         return [predictions[index] for index in range(len(images))]

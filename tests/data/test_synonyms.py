@@ -37,6 +37,6 @@ def test_names_of_one_class() -> None:
 def test_lists_of_texts_and_of_lists() -> None:
     assert names_of_classes(["sky", "boat, ship", ["car", "van"]]) == (("sky",), ("boat", "ship"), ("car", "van"))
     assert names_of_classes("sky, boat") == names_of_classes(name for name in ("sky", "boat"))
-    for wrong in ({"boat": ["ship"]}, ["sky", []], [["sky", 1]]):
+    for wrong in ({"boat": ["ship"]}, ["sky", []], [["sky", 1]], ["sky", 1], 5):
         with pytest.raises(ValueError, match="found .*classes.* wanted a"):
             names_of_classes(wrong)

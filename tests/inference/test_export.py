@@ -130,6 +130,28 @@ def test_a_wrong_operator_leaves_no_file(exported: Path, tmp_path: Path, monkeyp
     assert [file.read_text() for file in tmp_path.iterdir()] == ["an earlier one"]
 
 
+def test_a_config_in_place_of_a_checkpoint_and_a_file_in_place_of_a_larger_one(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, described = checkpoint_of(exported), []
+    cfg = load_model(weights, "cpu")[0].clone()
+    cfg.defrost()
+    cfg.MODEL.WEIGHTS = "~/model_final.pth"
+    monkeypatch.setenv("HOME", str(weights.parent))
+
+    def write(program: Any, path: Path, outputs: Any, metadata: dict[str, str]) -> list[Path]:
+        described.append(metadata)
+        onnx.save(onnx.load(exported), path)
+        return [path]
+
+    monkeypatch.setattr(export, "trace", lambda *given: None)
+    monkeypatch.setitem(export.FORMATS, ".onnx", (write, run_onnx))
+    (tmp_path / "model.onnx.data").write_text("weights of an earlier one")
+    export_model(cfg, tmp_path / "model.onnx", ExportOptions(alignment=True))
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    assert described[0]["checkpoint_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+
+
 @pytest.mark.parametrize(("difference", "equal"), [(2e-3, 1.0), (1e-5, 0.9998), (float("nan"), 1.0)])
 def test_bounds(difference: float, equal: float) -> None:
     check(

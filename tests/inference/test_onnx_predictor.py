@@ -88,7 +88,9 @@ def test_any_kind_of_image(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(first.labels, wanted.labels)
     assert second.labels.shape == (64, 64)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
-    for wrong in (tmp_path / "broken.png", np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)):
+    Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "nan.tif")
+    predictor.value_range = (0, 1)
+    for wrong in (tmp_path / "broken.png", tmp_path / "nan.tif", np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)):
         with pytest.raises(ValueError, match=r"found .*wanted|wanted .*found"):
             predictor(wrong)
 

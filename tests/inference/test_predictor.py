@@ -279,11 +279,14 @@ def test_the_config_beside_or_inside_the_checkpoint(checkpoint: Path, tmp_path: 
         Predictor(tmp_path / "nowhere.pth")
 
 
-def test_configs_of_other_releases_are_read_and_none_runs_code(checkpoint: Path, tmp_path: Path) -> None:
+def test_configs_of_other_releases_are_read_and_none_runs_code(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     text, weights = (checkpoint.parent / "config.yaml").read_text(), tmp_path / "model_final.pth"
     weights.write_bytes(checkpoint.read_bytes())
-    (tmp_path / "config.yaml").write_text(text + "A_KEY_OF_TOMORROW:\n  ON: true\n")
+    (tmp_path / "config.yaml").write_text(text + "A_KEY_OF_TOMORROW:\n  SET: true\n")
     assert read_config(weights).MODEL.CLASS_NAMES == CLASSES
+    assert "unknown here, of another release, left out: ['A_KEY_OF_TOMORROW.SET']" in caplog.text
     (tmp_path / "config.yaml").write_text(text + f"X: !!python/object/apply:pathlib.Path.touch [{tmp_path}/ran]\n")
     with pytest.raises(Exception, match="python/object"):
         read_config(weights)

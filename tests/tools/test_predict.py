@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from icpc_d2.inference.predictor import Predictor
+from icpc_d2.modeling import ICPC
 from icpc_d2.tools.predict import command as predict
 from icpc_d2.tools.predict.sources import find_sources, unique_names
 from icpc_d2.tools.predict.video import Frame, open_video, write_video
@@ -138,6 +139,37 @@ def test_a_video_keeps_its_rate_and_size(weights: str, tmp_path: Path, size: tup
     summary = json.loads((tmp_path / "seen" / "film.json").read_text())["frames"]
     assert [entry["seconds"] for entry in summary] == pytest.approx([float(index / rate) for index in range(5)])
     assert (tmp_path / "seen" / "film_legend.png").is_file()
+
+
+def test_a_video_again_with_other_kinds_and_fewer_frames(
+    weights: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    make_video(tmp_path / "film.mp4", 48, 64, Fraction(10))
+    seen = tmp_path / "seen"
+    arguments = ["--weights", weights, "--input", str(tmp_path / "film.mp4"), "--output", str(seen), "--resume"]
+    assert predict.main([*arguments, "--kind", "label"]) == 0
+    assert predict.main([*arguments, "--kind", "label,json"]) == 0  # the JSON is not there yet
+    assert len(json.loads((seen / "film.json").read_text())["frames"]) == 5
+    assert predict.main([*arguments, "--kind", "label,json"]) == 0
+    assert capsys.readouterr().out.count("1 are done already") == 1
+    assert predict.main([*arguments, "--kind", "label", "--frames", "2"]) == 2
+    assert "other settings: frames 0, now 2" in capsys.readouterr().err
+    assert predict.main([*arguments[:-1], "--kind", "label", "--frames", "2"]) == 0
+    assert sorted(path.name for path in (seen / "film_label").iterdir()) == ["000000.png", "000001.png"]
+
+
+def test_the_model_gets_batches_of_the_size_that_is_asked_for(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(12):
+        Image.fromarray(make_image(seed=index)).save(tmp_path / f"{index}.png")
+    preprocess, sizes = ICPC.preprocess_image, []
+    monkeypatch.setattr(
+        ICPC, "preprocess_image", lambda self, batch: sizes.append(len(batch)) or preprocess(self, batch)
+    )
+    arguments = ["--weights", weights, "--input", str(tmp_path), "--output", str(tmp_path / "seen")]
+    assert predict.main([*arguments, "--batch-size", "10", "--kind", "json"]) == 0
+    assert sizes == [1, 10, 2]  # the first one tries the model
 
 
 def test_colours_come_through_a_video(tmp_path: Path) -> None:

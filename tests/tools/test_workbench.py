@@ -106,6 +106,17 @@ def test_comparison_shows_both_and_how_far_they_agree(workbench: Workbench, answ
     assert agreement == pytest.approx(same.mean())
 
 
+def test_a_model_without_a_decoder_is_not_compared(workbench: Workbench, answer: SegmentedUpload) -> None:
+    """As a file that was exported for other words."""
+
+    def refuse(*given: object, **named: object) -> None:
+        raise ValueError("the file predicts from the alignment")
+
+    workbench.predictor = refuse
+    with pytest.raises(UploadError, match="the file predicts from the alignment"):
+        workbench.compare(answer)
+
+
 def test_region_maps_are_bright_where_a_is_large() -> None:
     regions = np.tile(np.linspace(0, 1, 50, dtype=np.float32), (30, 1))
     prediction = SimpleNamespace(image=np.full((30, 50, 3), 100, np.uint8), regions={"sky": regions}.get)

@@ -7,6 +7,7 @@ import torch
 from detectron2.config import CfgNode
 
 from icpc_d2.checkpoint.download import sha256_of
+from icpc_d2.checkpoint.sources import locate
 from icpc_d2.inference.onnx_predictor import FORMAT
 from icpc_d2.visualization import Palette
 
@@ -31,7 +32,7 @@ def describe(cfg: CfgNode, palette: Palette, outputs: list[str], predict_from: s
         "value_range": list(cfg.INPUT.VALUE_RANGE),
         "window": [window.SIZE, window.STRIDE] if window.ENABLED else None,
     }
-    weights = Path(cfg.MODEL.WEIGHTS)
+    weights = Path(locate(cfg.MODEL.WEIGHTS))
     return {
         "format": FORMAT,
         "classes": json.dumps(palette.names),

@@ -82,6 +82,7 @@ def export_model(source: str | os.PathLike | CfgNode, target: Path, options: Exp
         check(comparisons, precision)
         # Without the old one first: it would be read with the new one's weights.
         target.unlink(missing_ok=True)
+        target.with_name(f"{target.name}.data").unlink(missing_ok=True)
         for file in reversed(files):
             os.replace(file, target.with_name(file.name))
     return comparisons

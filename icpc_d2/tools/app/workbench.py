@@ -90,12 +90,15 @@ class Workbench:
             raise UploadError(
                 "The decoder knows the classes of its training alone. Empty the field of class names to compare."
             )
-        decoder, alignment = (
-            segmented.prediction
-            if segmented.prediction.predict_from == source
-            else self.predictor(segmented.upload.image, predict_from=source)
-            for source in ("decoder", "alignment")
-        )
+        try:
+            decoder, alignment = (
+                segmented.prediction
+                if segmented.prediction.predict_from == source
+                else self.predictor(segmented.upload.image, predict_from=source)
+                for source in ("decoder", "alignment")
+            )
+        except ValueError as error:  # an exported file that has no decoder
+            raise UploadError(str(error)) from error
         return Comparison(decoder, alignment, float((decoder.labels == alignment.labels).mean()))
 
 

@@ -85,7 +85,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--ray-address", metavar="ADDRESS", help="a Ray cluster that runs; $RAY_ADDRESS, else one is started here"
     )
     parser.add_argument("--workers", type=_positive, metavar="N", help="of Ray; one a GPU, or for each 4 CPU cores")
-    parser.add_argument("--frames", type=int, default=0, metavar="N", help="of a video, at most; 0: all")
+    parser.add_argument("--frames", type=_count, default=0, metavar="N", help="of a video, at most; 0: all")
     parser.add_argument("--device", help="cpu, cuda, mps; a GPU if there is one")
     args = parser.parse_args(arguments)
     if not (args.input or args.input_list):
@@ -99,6 +99,10 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text}; wanted 1 or more")
     return int(text)
+
+
+def _count(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
 
 
 def _kinds(text: str) -> list[str]:
@@ -172,7 +176,7 @@ def device_of(shard: Shard) -> str | None:
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """Return what the files of an image depend on besides the image and the kind of file."""
+    """Return what the files of an input depend on besides the input and the kind of file."""
     weights = Path(locate(args.weights))
     config = weights.with_name(CONFIG_NAME)
     return {
@@ -182,4 +186,5 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
         "predict_from": args.predict_from,
         "tta": args.tta,
         "alpha": args.alpha,
+        "frames": args.frames,
     }

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,12 @@ MOVING: dict[str, Callable[[Prediction, float], np.ndarray]] = {
 }
 
 
+def video_files(name: str, output: Path, kinds: Collection[str]) -> dict[str, Path]:
+    """Return the files of a video's results, by kind; of its label maps, their folder."""
+    endings = {"json": ".json", "label": "_label"} | {kind: f"_{kind}.mp4" for kind in MOVING}
+    return {kind: output / f"{name}{endings[kind]}" for kind in kinds}
+
+
 def segment_video(
     predict: Callable[[list[np.ndarray]], list[Prediction]], source: Source, output: Path, args: argparse.Namespace
 ) -> None:
@@ -39,32 +45,40 @@ def segment_video(
         ImportError: PyAV is missing.
     """
     output.mkdir(parents=True, exist_ok=True)
-    frames_json, seen, last = [], set(), None
+    frames_json, seen, last, count = [], set(), None, 0
+    files = video_files(source.name, output, args.kind)
     with ExitStack() as stack:
         opened = open_camera(int(source.place)) if source.kind == "camera" else open_video(Path(source.place))
         info, frames = stack.enter_context(opened)
         writers = {
-            kind: stack.enter_context(write_video(output / f"{source.name}_{kind}.mp4", info.rate))
-            for kind in MOVING
-            if kind in args.kind
+            kind: stack.enter_context(write_video(path, info.rate)) for kind, path in files.items() if kind in MOVING
         }
         total = min(args.frames or info.frames, info.frames or args.frames) or None
         progress = stack.enter_context(tqdm(frames, desc=source.name, total=total, unit="frame"))
         try:
-            for index, frame in enumerate(islice(progress, args.frames or None)):
+            for count, frame in enumerate(islice(progress, args.frames or None), start=1):
                 (last,) = predict([frame.image])
                 seen.update(np.unique(last.labels).tolist())
                 for kind, write in writers.items():
                     write(frame._replace(image=MOVING[kind](last, args.alpha)))
-                if "label" in args.kind:
-                    last.save(output / f"{source.name}_label" / f"{index:06d}.png", "label")
-                if "json" in args.kind:
+                if "label" in files:
+                    last.save(files["label"] / f"{count - 1:06d}.png", "label")
+                if "json" in files:
                     frames_json.append({"seconds": float(frame.tick * frame.clock), **last.summary()})
         except KeyboardInterrupt:
             if source.kind != "camera":
                 raise
     if last is not None and writers:
         last.save_legend(output / f"{source.name}_legend.png", sorted(seen))
-    if "json" in args.kind:
-        with atomically(output / f"{source.name}.json") as temporary:
+    if "label" in files:
+        _remove_frames(files["label"], count)
+    if "json" in files:
+        with atomically(files["json"]) as temporary:
             temporary.write_text(json.dumps({"frames": frames_json}, indent=1) + "\n", encoding="utf-8")
+
+
+def _remove_frames(folder: Path, first: int) -> None:
+    """Remove the label maps from a frame on, which an earlier run that saw more of the video has left."""
+    for path in folder.glob("[0-9]*.png"):
+        if path.stem.isdecimal() and int(path.stem) >= first:
+            path.unlink()

@@ -12,7 +12,7 @@ from icpc_d2.inference.prediction import KINDS, Prediction
 from icpc_d2.inference.predictor import Predictor
 from icpc_d2.tools.predict.pipeline import FAILURES, segment_images
 from icpc_d2.tools.predict.remote import local_copy
-from icpc_d2.tools.predict.segment_video import segment_video
+from icpc_d2.tools.predict.segment_video import segment_video, video_files
 from icpc_d2.tools.predict.sources import Source
 
 
@@ -21,6 +21,8 @@ class SourcePredictor:
 
     def __init__(self, predictor: Predictor | ExportedPredictor, args: argparse.Namespace) -> None:
         self.predictor, self.args = predictor, args
+        if isinstance(predictor, Predictor):  # exported files take one image at a time
+            predictor.batch_size = args.batch_size
 
     def check(self) -> None:
         """Predict an image of zeros: what is wrong with the model or the class names is wrong for every image.
@@ -62,6 +64,8 @@ class SourcePredictor:
 
 
 def files_of(source: Source, args: argparse.Namespace) -> dict[str, Path]:
-    """Return the files of an image, by kind."""
+    """Return the files of an input, by kind; of a video's label maps, their folder."""
+    if source.kind != "image":
+        return video_files(source.name, Path(args.output), args.kind)
     middles = {kind: "" if kind == "json" else f"_{kind}" for kind in args.kind}
     return {kind: Path(args.output) / f"{source.name}{middle}{KINDS[kind]}" for kind, middle in middles.items()}

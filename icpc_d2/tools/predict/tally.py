@@ -65,4 +65,4 @@ class Tally:
     def _is_done(self, source: Source) -> bool:
         if self._manifest is None or source.kind == "camera" or not self._manifest.is_done(source):
             return False
-        return source.kind != "image" or all(path.is_file() for path in files_of(source, self._args).values())
+        return all(path.exists() for path in files_of(source, self._args).values())
