@@ -54,7 +54,7 @@ class CaptionedPictures(Dataset):
             crop = cv2.resize(crop, self._size[::-1], interpolation=way)
         count = rng.integers(1, self._max_sentences + 1)
         sentences = [scene.captions[chosen] for chosen in rng.permutation(len(scene.captions))[:count]]
-        image = torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1)))
+        image = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
         return {"image": image, "tokens": caption_tokens(*sentences), "index": index}
 
 
@@ -89,9 +89,11 @@ def stack_tokens(captions: Sequence[Tensor]) -> Tensor:
 def stack_pictures(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Stack samples to the one input of a batch: "images" (B, 3, H, W) uint8, "tokens" (B, L), and what they are of."""
     indices = [sample["index"] for sample in samples]
+    # Channels stay last in memory, as they were drawn and as GPUs like them.
+    images = torch.stack([sample["image"].permute(1, 2, 0) for sample in samples]).permute(0, 3, 1, 2)
     return [
         {
-            "images": torch.stack([sample["image"] for sample in samples]),
+            "images": images,
             "tokens": stack_tokens([sample["tokens"] for sample in samples]),
             "file_name": f"scenes {', '.join(map(str, indices))}",
         }

@@ -69,9 +69,11 @@ knows the words of these captions and nothing else of the world. `MODEL.WEIGHTS 
   the {num_tokens} tokens of the captions, those of all other tokens are drawn from a seed when it is loaded.
 - Data: {keys.NUM_SCENES} scenes of `icpc_d2/data/scenes/captioned.py`, styles in turns {", ".join(keys.STYLES)};
   crops of {keys.MIN_CROP:g} to 1 of the sides at {keys.SIZE[0]} x {keys.SIZE[1]} pixels. Nothing is from elsewhere.
-- Command: `{command}`; {solver.MAX_ITER} iterations of
-  {solver.IMS_PER_BATCH} pictures, seed {provenance["seed"]}, {provenance["time"]}, commit {commit}; GPUs: {gpus};
-  torch {provenance["packages"]["torch"]}.
+- Training: {solver.MAX_ITER} iterations of {solver.IMS_PER_BATCH} pictures, seed {provenance["seed"]},
+  {provenance["time"]}, commit {commit}; GPUs: {gpus}; torch {provenance["packages"]["torch"]}. The command:
+
+      {command}
+
 - Licence: that of this project, Apache-2.0.
 
 On {keys.NUM_VAL_SCENES} scenes that it was not trained on, without a label, in percent (AP by kind, then IoU by class
