@@ -20,7 +20,6 @@ from icpc_d2.tools.pretrain.command import main, parse_args, pretrain
 from icpc_d2.tools.pretrain.settings import check_settings, read_settings
 from icpc_d2.tools.pretrain.trainer import PretrainTrainer, build_scenes
 from tests.support.configs import CONFIGS
-from tests.support.documents import commands_of, run
 from tests.support.models import TINY_VIT, make_cfg
 from tests.support.results import read_results
 from tests.support.training import difference
@@ -230,12 +229,3 @@ def test_wrong_command_lines_are_refused(words: list[str], message: str, capsys:
     with pytest.raises(SystemExit):
         parse_args(words)
     assert message in capsys.readouterr().err
-
-
-def test_commands_of_the_page(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    added = [str(word) for key, value in SMALL.items() for word in (key, value)]
-    for command in commands_of("docs/pretraining.md"):
-        few = [] if "--resume" in command or "--eval-only" in command else ["SOLVER.MAX_ITER", "1"]
-        run(command, monkeypatch, [*added, *few, "MODEL.DEVICE", "cpu"])
-    found = read_results(clone / "output/pretrain/again")["scenes/zero_shot"]
-    assert found.keys() == read_results(clone / "output/pretrain/tiny_RN")["scenes/zero_shot"].keys()
