@@ -158,6 +158,10 @@ def test_weights_that_changed_between_runs_are_told(folder: Path) -> None:
         ({"tables": {"T": {"columns": {"m": "mIoU"}}}}, "T: found ['columns'], wanted ['rows']"),
         ({"evaluations": {"e": {"config": "a.yaml", "training": "z"}}}, "e evaluates 'z', which is none of the train"),
         ({"evaluations": {"a": {"config": "a.yaml", "training": "b"}}}, "a is a training and an evaluation"),
+        (
+            {"tables": {"T 1": {"rows": {"x": "a"}}, "t-1": {"rows": {"x": "b"}}}},
+            "would share the names of their plots",
+        ),
         ({"configs": {"a": "a.yaml"}}, "wanted ['seeds', 'tables', 'trainings']"),
     ],
 )

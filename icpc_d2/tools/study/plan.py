@@ -66,6 +66,8 @@ def read_study(path: Path, out: Path, options: Sequence[str] = (), num_seeds: in
     runs = _plan_runs(path, content, out, seeds, options)
     tables = {str(name): table for name, table in _mapping(path, content, "tables").items()}
     study = Study(title, tuple(_table(f"{path}: {name}", name, table, runs) for name, table in tables.items()))
+    if len({table.slug for table in study.tables}) < len(study.tables):
+        raise ValueError(f"{path}: two tables of {list(tables)} would share the names of their plots; rename one.")
     if unused := {name for name, found in runs.items() if not {*found} & study.metrics.keys()}:
         raise ValueError(f"{path}: no table shows {', '.join(sorted(unused))}.")
     return study
