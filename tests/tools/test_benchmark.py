@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from icpc_d2.modeling import ICPC, clip
-from icpc_d2.tools.benchmark import cases, command
+from icpc_d2.tools.benchmark import cases, command, folding
 from icpc_d2.tools.benchmark.cases import build_case
 from icpc_d2.tools.benchmark.command import differences, main, parse_args
 from tests.support.configs import CONFIGS
@@ -191,3 +191,21 @@ def test_kernels_of_another_model_are_those_of_the_whole(tmp_path: Path) -> None
     assert set(counts) == {"forward", "backward", "inference", "read_backs"}
     # ResNet-50 alone has 53 convolutions and as many norms.
     assert counts["inference"] > 106 and counts["read_backs"] <= 4
+
+
+def test_the_forms_of_the_laterals_are_timed_beside_the_chosen_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(folding, "TASKS", ((1, False),))
+    times = iter([3.0, 1.0, 2.0] * 3)
+    monkeypatch.setattr(folding, "_time", lambda compute, args: compute() or next(times))
+    out = tmp_path / "times.json"
+    assert main(["folding", "--size", "64", "--classes", "4", "--json", str(out)]) == 0
+    rows = json.loads(out.read_text())
+    assert [(row["level"], row["with_res3"]) for row in rows] == [("res3", False), ("res2", False), ("res2", True)]
+    for row in rows:
+        assert row["milliseconds"] == {"plain": 3.0, "whole": 1.0, "last": 2.0}
+        assert row["regret"] == row["milliseconds"][row["chosen"]]
+    # As few classes as these are not folded on a CPU.
+    assert rows[0]["chosen"] == "plain"
+    assert "worst 3.00" in capsys.readouterr().out
