@@ -50,6 +50,7 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = scale_to_processes(cfg, comm.get_world_size())
         model = self.build_model(cfg)
+        self._check_evaluation(cfg, model)
         optimizer = self.build_optimizer(cfg, model)
         self._stop = StopOnSignal()
         loader = Batches(self.build_train_loader(cfg), self._stop)
@@ -65,6 +66,13 @@ class Trainer(DefaultTrainer):
         self.cfg, self.start_iter, self.max_iter = cfg, 0, cfg.SOLVER.MAX_ITER
         self._trainer.register_hooks(build_step_hooks(cfg, self.model))
         self.register_hooks(self.build_hooks())
+
+    def _check_evaluation(self, cfg: CfgNode, model: nn.Module) -> None:
+        """Raise now what the first evaluation would raise, maybe after the last iteration."""
+        if cfg.DATASETS.TEST:
+            as_evaluated(cfg, model)
+        for name in cfg.DATASETS.TEST:
+            self.build_evaluator(cfg, name)
 
     def build_hooks(self) -> list[HookBase | None]:
         """Build the hooks of the training, see :func:`icpc_d2.engine.hooks.training_hooks.build_hooks`."""

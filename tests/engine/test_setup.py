@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from detectron2.config import CfgNode, get_cfg
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from icpc_d2.config import add_icpc_config, get_config_file
 from icpc_d2.config.load import ConfigError, load_config
-from icpc_d2.engine import setup
+from icpc_d2.engine import Trainer, setup
 from icpc_d2.engine.setup import check_ranges, resolve_classes
 from icpc_d2.modeling.class_names import get_synonyms
 from tests.support.programs import ROOT
@@ -166,6 +166,24 @@ def test_no_data_set_at_all(data: Path, tmp_path: Path) -> None:
 def test_a_batch_that_processes_cannot_share(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"SOLVER\.IMS_PER_BATCH is 3; wanted a multiple"):
         make_trainer(data, tmp_path, SOLVER__IMS_PER_BATCH=3, SOLVER__ACCUMULATE=2)
+
+
+def test_what_cannot_be_evaluated_ends_a_training_before_it_begins(data: Path, tmp_path: Path) -> None:
+    """Not after the last iteration, where that is when it is evaluated."""
+    samples = DatasetCatalog.get(make_trainer(data, tmp_path / "good").cfg.DATASETS.TEST[0])
+    DatasetCatalog.register("without_a_type", lambda: samples)
+    MetadataCatalog.get("without_a_type").set(stuff_classes=[f"class {index}" for index in range(3)])
+    try:
+        args = arguments(data, tmp_path / "type")
+        args.opts[args.opts.index("DATASETS.TEST") + 1] = "('without_a_type',)"
+        with pytest.raises(ValueError, match="'without_a_type' has evaluator_type None in its metadata"):
+            Trainer(setup(args))
+    finally:
+        DatasetCatalog.remove("without_a_type")
+        MetadataCatalog.remove("without_a_type")
+    options = {"TEST__AUG__ENABLED": True, "TEST__AUG__SCALES": [0.5, 0.0]}
+    with pytest.raises(ValueError, match=r"TEST\.AUG\.SCALES is \[0\.5, 0\.0\]; wanted is one positive factor"):
+        Trainer(setup(arguments(data, tmp_path / "scales", **options)))
 
 
 def test_the_program_leaves_with_a_sentence(data: Path, tmp_path: Path) -> None:
