@@ -40,6 +40,7 @@ def write_packed(path: Path, weights: Mapping[str, Tensor], tokens: Iterable[int
     metadata = {"format": "pt", "quick_gelu": json.dumps(quick_gelu), "vocabulary": str(len(embedding))}
     with atomically(path) as temporary:
         save_file({name: value.contiguous().clone() for name, value in stored.items()}, temporary, metadata)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone, and this comes with a package
 
 
 def is_packed(names: Iterable[str]) -> bool:

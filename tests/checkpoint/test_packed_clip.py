@@ -51,8 +51,8 @@ def test_other_tokens_are_drawn_and_always_the_same(packed: Path) -> None:
     assert first[others].std().item() == pytest.approx(0.02, rel=0.01)
 
 
-def test_it_is_small(packed: Path) -> None:
-    assert packed.stat().st_size < 4e6
+def test_it_is_small_and_everybody_may_read_it(packed: Path) -> None:
+    assert packed.stat().st_size < 4e6 and packed.stat().st_mode & 0o777 == 0o644
 
 
 def test_tokens_beyond_the_vocabulary_are_refused(weights: dict[str, Tensor], tmp_path: Path) -> None:

@@ -59,7 +59,8 @@ def write_card(cfg: CfgNode, path: Path, num_tokens: int) -> str:
     kinds = ", ".join(f"{name[3:]} {value:.0f}" for name, value in figures.items() if name.startswith("AP-"))
     classes = ", ".join(f"{name[4:]} {value:.0f}" for name, value in figures.items() if name.startswith("IoU-"))
     gpus = ", ".join(hardware["gpus"]) or "none"
-    command = " ".join(["icpc pretrain", *provenance["command"][1:]])
+    words = [word for word in provenance["command"][1:] if word != "pretrain"]  # by `icpc` or by the module
+    command = " ".join(["icpc pretrain", *words])
     return f"""# {path.stem}
 
 A CLIP (`MODEL.CLIP.ARCH {cfg.MODEL.CLIP.ARCH}`) for experiments and tests, trained on drawn pictures with captions: it
