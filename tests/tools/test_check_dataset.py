@@ -250,3 +250,16 @@ def test_incomplete_arguments_are_refused(capsys: pytest.CaptureFixture[str]) ->
         with pytest.raises(SystemExit):
             check_dataset.main(arguments)
         assert "give the name of a data set, or --images, --labels and --classes" in capsys.readouterr().err
+
+
+def test_data_sets_of_other_tasks_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    DatasetCatalog.register("boxes", lambda: [{"file_name": "a.jpg", "annotations": []}])
+    try:
+        assert check_dataset.main(["boxes"]) == 1
+        assert "boxes has no `stuff_classes` in its metadata: wanted is a data set of" in capsys.readouterr().out
+        MetadataCatalog.get("boxes").set(stuff_classes=["sky", "road"])
+        assert check_dataset.main(["boxes"]) == 1
+        assert "boxes has no 'sem_seg_file_name' in its samples" in capsys.readouterr().out
+    finally:
+        DatasetCatalog.remove("boxes")
+        MetadataCatalog.remove("boxes")

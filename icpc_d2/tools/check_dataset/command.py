@@ -128,7 +128,10 @@ def _by_name(args: argparse.Namespace) -> Source:
             samples = DatasetCatalog.get(name)  # draws a generated set, says what to do about missing folders
         except AssertionError as error:  # Detectron2's, for a folder without files
             raise ValueError(str(error)) from error
-    names = list(metadata.get("prompt_classes") or metadata.stuff_classes)
+    names = list(metadata.get("prompt_classes") or metadata.get("stuff_classes") or [])
+    if not names or any("sem_seg_file_name" not in sample for sample in samples):
+        lacking = "'sem_seg_file_name' in its samples" if names else "`stuff_classes` in its metadata"
+        raise ValueError(f"{name} has no {lacking}: wanted is a data set of semantic segmentation.")
     reading = Reading(names, label_code_of(name), args.value_range, metadata.get("prompt_synonyms", ()))
     if metadata.get("image_root") and metadata.get("sem_seg_root"):
         return pair_files(Path(metadata.image_root), Path(metadata.sem_seg_root), args.suffixes), reading
