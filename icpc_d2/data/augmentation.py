@@ -9,7 +9,7 @@ import numpy as np
 from detectron2.data import transforms as T
 from fvcore.transforms.transform import Transform
 
-from icpc_d2.data.resizing import ResizeShortestEdge, ResizeTransform
+from icpc_d2.data.resizing import Rescale, ResizeShortestEdge, ResizeTransform
 
 MAX_CROPS = 10
 
@@ -102,7 +102,7 @@ def resizes_at_scales(
 
     Args:
         scales: factors on both sides.
-        short_side, max_long_side: of the image at scale 1, in pixels.
+        short_side, max_long_side: of the image at scale 1, in pixels; a `short_side` of 0: the image as it is.
         method: one of :data:`icpc_d2.data.resizing.METHODS`.
 
     Raises:
@@ -110,5 +110,7 @@ def resizes_at_scales(
     """
     if not scales or min(scales) <= 0:
         raise ValueError(f"TEST.AUG.SCALES is {list(scales)}; wanted is one positive factor or more.")
+    if not short_side:
+        return [Rescale(scale, method) for scale in scales]
     sides = [[max(1, round(scale * side)) for side in (short_side, max_long_side)] for scale in scales]
     return [ResizeShortestEdge(*sizes, method) for sizes in sides]

@@ -75,3 +75,17 @@ class ResizeShortestEdge(T.Augmentation):
         size = T.ResizeShortestEdge.get_output_shape(height, width, self.short_side, self.max_long_side)
         # A very thin image would be left without a pixel.
         return ResizeTransform(height, width, *(max(1, side) for side in size), self.method)
+
+
+class Rescale(T.Augmentation):
+    """Resize both sides by a factor, by either method of METHODS."""
+
+    def __init__(self, factor: float, method: str) -> None:
+        super().__init__()
+        self._init(locals())
+
+    def get_transform(self, image: np.ndarray) -> Transform:
+        """Return the resize of an image (H, W, 3)."""
+        height, width = image.shape[:2]
+        size = (max(1, round(self.factor * side)) for side in (height, width))
+        return ResizeTransform(height, width, *size, self.method)

@@ -38,8 +38,16 @@ logger = logging.getLogger(__name__)
 # Key -> what its value must be, and that in words.
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(
-        ("SOLVER.MAX_ITER", "SOLVER.IMS_PER_BATCH", "SOLVER.CHECKPOINT_PERIOD"), (lambda n: n >= 1, "1 or more")
+        (
+            "SOLVER.MAX_ITER",
+            "SOLVER.IMS_PER_BATCH",
+            "SOLVER.CHECKPOINT_PERIOD",
+            "INPUT.MAX_SIZE_TEST",
+            "INPUT.MAX_SIZE_TRAIN",
+        ),
+        (lambda n: n >= 1, "1 or more"),
     ),
+    "INPUT.MIN_SIZE_TEST": (lambda n: n >= 0, "1 pixel or more, or 0 for images as they are"),
     **dict.fromkeys(
         ("TEST.EVAL_PERIOD", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINTS_KEPT", "SOLVER.SKIP_NON_FINITE"),
         (lambda n: n >= 0, "0 or more"),

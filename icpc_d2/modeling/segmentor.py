@@ -39,8 +39,14 @@ class Segmentor:
                 one size; False: each as it is, those of one size together.
 
         Raises:
-            ValueError: images are not to be padded, but a part does not say (`any_size`) that it can do without.
+            ValueError: images are not to be padded, but a part does not say (`any_size`) that it can do without; or
+                windows would leave pixels out.
         """
+        if window is not None and not (1 <= window[1] <= window[0] and window[2] >= 1):
+            raise ValueError(
+                f"TEST.SLIDING_WINDOW has SIZE {window[0]}, STRIDE {window[1]} and BATCH_SIZE {window[2]}; wanted is a "
+                "step of 1 pixel or more, at most the size, so that windows cover the image, and 1 or more at once."
+            )
         for part in ("backbone", "sem_seg_head"):
             if not pad_to_stride and not getattr(getattr(self, part), "any_size", False):
                 raise ValueError(

@@ -11,8 +11,9 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from PIL import Image
 
+from icpc_d2.data.augmentation import resizes_at_scales
 from icpc_d2.data.dataset_mapper import SemSegDatasetMapper, training_augmentations
-from icpc_d2.data.resizing import ResizeShortestEdge, ResizeTransform
+from icpc_d2.data.resizing import METHODS, ResizeShortestEdge, ResizeTransform
 from icpc_d2.evaluation.label_maps import as_evaluated
 from icpc_d2.inference.predictor import Predictor
 from tests.support.checkpoints import tiny_cfg, write_checkpoint
@@ -58,6 +59,17 @@ def test_the_short_side_is_detectron2s_and_0_leaves_the_image() -> None:
         assert (transform.new_h, transform.new_w) == wanted
     image = pixels()
     assert ResizeShortestEdge(0, 40, "opencv").get_transform(image).apply_image(image) is image
+
+
+def test_several_sizes_of_an_image_as_it_is() -> None:
+    """A short side of 0 is no size to be multiplied: it would be one pixel."""
+    image = np.random.default_rng(0).integers(0, 256, (60, 91, 3), np.uint8)
+    for method in METHODS:
+        half, same, double = (
+            r.get_transform(image).apply_image(image) for r in resizes_at_scales([0.5, 1, 2], 0, 64, method)
+        )
+        assert half.shape == (30, 46, 3) and double.shape == (120, 182, 3)
+        np.testing.assert_array_equal(same, image)
 
 
 def test_other_methods_are_refused() -> None:

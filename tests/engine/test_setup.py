@@ -99,6 +99,10 @@ def data(tmp_path: Path, logs_as_before: None) -> Path:
         (["SOLVER.BASE_LR", "1e999"], "SOLVER.BASE_LR is inf, wanted a number above 0."),
         (["SOLVER.CHECKPOINTS_KEPT", "-1"], "SOLVER.CHECKPOINTS_KEPT is -1, wanted 0 or more."),
         (["INPUT.SCALE_RANGE", "[2.0, 0.5]"], "INPUT.SCALE_RANGE is [2.0, 0.5], wanted two factors above 0, in order."),
+        (
+            ["INPUT.MIN_SIZE_TEST", "-1"],
+            "INPUT.MIN_SIZE_TEST is -1, wanted 1 pixel or more, or 0 for images as they are",
+        ),
         (["INPUT.FORMAT", "HSV"], "INPUT.FORMAT is 'HSV', wanted RGB or BGR."),
         (["INPUT.CROP.SIZE", "[512]"], "INPUT.CROP.SIZE is [512], wanted height and width in pixels"),
         (["MODEL.BACKBONE.FREEZE_AT", "6"], "MODEL.BACKBONE.FREEZE_AT is 6, wanted 0 (all trains) to 5"),

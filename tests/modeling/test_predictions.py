@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from icpc_d2.modeling.predictions import LazyLogits, LazyProbabilities, View
+from icpc_d2.modeling.segmentor import Segmentor
 from icpc_d2.modeling.windows import sliding_windows, whole_images
 from tests.support.models import predict, predict_coarsely
 
@@ -78,3 +79,10 @@ def test_averages_are_of_probabilities() -> None:
     average = LazyProbabilities([View(views[0], mirrored=False), View(views[1], mirrored=True)])
     wanted = (views[0].logits().softmax(dim=0) + views[1].logits().softmax(dim=0).flip(2)) / 2
     torch.testing.assert_close(average.scores(), wanted)
+
+
+@pytest.mark.parametrize("window", [(64, 65, 4), (64, 0, 4), (64, -5, 4), (0, 1, 4), (64, 43, 0)])
+def test_windows_that_leave_pixels_out_are_refused(window: tuple[int, int, int]) -> None:
+    """Pixels that no window covers would be 0 / 0, which is the first class."""
+    with pytest.raises(ValueError, match=rf"SIZE {window[0]}, STRIDE {window[1]} and BATCH_SIZE {window[2]}; wanted"):
+        Segmentor().configure_inference((0, 0, 0), (1, 1, 1), window)
