@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checkpoints import tiny_cfg, write_checkpoint
 from tests.support.documents import commands_of, run, settings
 from tests.support.results import read_results
 
@@ -22,7 +23,8 @@ FEW = settings(
 
 
 def test_pretraining(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_checkpoint(clone / "output/quickstart", tiny_cfg())
     for command in commands_of("docs/pretraining.md"):
-        run(command, monkeypatch, FEW)
+        run(command, monkeypatch, ["--scenes", "3"] if "--words" in command else FEW)
     packed, again = (read_results(clone / f"output/pretrain/{name}") for name in ("tiny_RN", "again"))
     assert packed["scenes/zero_shot"].keys() == again["scenes/zero_shot"].keys()

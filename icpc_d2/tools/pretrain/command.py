@@ -3,11 +3,12 @@
     icpc pretrain --config-file configs/pretrain/tiny_RN.yaml
     icpc pretrain --config-file configs/pretrain/tiny_RN.yaml --resume --pack tiny-RN.safetensors
     icpc pretrain --config-file configs/pretrain/tiny_RN.yaml --eval-only MODEL.WEIGHTS clip://tiny-RN
+    icpc pretrain --words output/quickstart/model_final.pth
     icpc pretrain --config-file configs/pretrain/tiny_ViT.yaml MODEL.DEVICE cuda SOLVER.AMP.ENABLED True
 
 It is evaluated without labels: which kinds of things a held-out scene shows, which colour the car has, which caption
 belongs to which picture, and where the ten classes are. OUTPUT_DIR/model_final.pth is for MODEL.WEIGHTS of any config
-with the same MODEL.CLIP.ARCH.
+with the same MODEL.CLIP.ARCH; --words asks such a model, when it is trained, for things that no label has named.
 """
 
 import argparse
@@ -20,9 +21,11 @@ from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
 
 from icpc_d2.engine import launch
+from icpc_d2.inference.predictor import Predictor
 from icpc_d2.tools.pretrain.packing import pack_final
 from icpc_d2.tools.pretrain.settings import read_settings
 from icpc_d2.tools.pretrain.trainer import CLIPCheckpointer, PretrainTrainer
+from icpc_d2.tools.pretrain.words import evaluate_words, format_words
 
 
 def parse_args(arguments: Sequence[str] | None) -> Namespace:
@@ -32,8 +35,14 @@ def parse_args(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument(
         "--pack", type=Path, metavar="FILE.safetensors", help="also write the weights small enough to ship, and a card"
     )
+    parser.add_argument(
+        "--words", metavar="WEIGHTS", help="instead: ask a trained segmentation model for kinds without a label"
+    )
+    parser.add_argument("--scenes", type=int, default=200, metavar="N", help="that --words looks at (default: 200)")
     args = parser.parse_args(arguments)
-    if not args.config_file:
+    if args.scenes < 1:
+        parser.error(f"--scenes is {args.scenes}; wanted is 1 or more")
+    if not args.config_file and not args.words:
         parser.error("--config-file is missing; configs/pretrain/tiny_RN.yaml trains within an hour without a GPU")
     if args.pack and args.pack.suffix != ".safetensors":
         parser.error(f"--pack is {args.pack}; wanted is a name that ends in .safetensors")
@@ -65,7 +74,14 @@ def pretrain(args: Namespace) -> dict | None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    launch(pretrain, parse_args(arguments))
+    args = parse_args(arguments)
+    if not args.words:
+        launch(pretrain, args)
+        return
+    try:
+        print(format_words(evaluate_words(Predictor(args.words), args.scenes)))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
