@@ -6,8 +6,18 @@ not twice as large from level to level. As DenseCLIP's, they are then interpolat
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 from torch.nn import functional as F
+
+
+def may_differ(size: Sequence[int], other: Sequence[int]) -> bool:
+    """Tell whether two sizes differ, or may do so for some images where `torch.export` leaves their sides open."""
+    pairs = list(zip(size, other, strict=True))
+    if any(isinstance(side, torch.SymInt) for pair in pairs for side in pair):
+        return not all(statically_known_true(a == b) for a, b in pairs)
+    return any(a != b for a, b in pairs)
 
 
 def resize_to(x: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor:
@@ -17,6 +27,6 @@ def resize_to(x: Tensor, size: Sequence[int], mode: str = "bilinear") -> Tensor:
         size: height and width.
         mode: "bilinear" or "nearest".
     """
-    if tuple(x.shape[2:]) == tuple(size):
+    if not may_differ(x.shape[2:], size):
         return x
     return F.interpolate(x, size=tuple(size), mode=mode, align_corners=None if mode == "nearest" else False)

@@ -13,7 +13,7 @@ import torch
 
 from icpc_d2.inference.export import export, formats
 from icpc_d2.inference.export.check import ExportError, FileComparison, check, compare_with_model, draw_pictures
-from icpc_d2.inference.export.export import ExportOptions, choose_size, export_model
+from icpc_d2.inference.export.export import ExportOptions, choose_size, export_model, trace
 from icpc_d2.inference.export.formats import run_onnx
 from icpc_d2.inference.export.graph import FoldedText, WindowGraph
 from icpc_d2.inference.predictor import Predictor, load_model
@@ -162,20 +162,25 @@ def test_bounds(difference: float, equal: float) -> None:
         check([FileComparison((256, 256), difference, equal, (1.0, 1.0))], "float32")
 
 
-def test_unpadded_models_are_for_the_size_of_their_window(change: Callable, tmp_path: Path) -> None:
+def test_an_unpadded_model_for_its_window_or_for_all_sizes(change: Callable) -> None:
     window = ("TEST.SLIDING_WINDOW.ENABLED", True, "TEST.SLIDING_WINDOW.SIZE", 72, "TEST.SLIDING_WINDOW.STRIDE", 43)
-    weights = change("TEST.PAD_TO_STRIDE", False, *window)
+    small = ("MODEL.CONTEXT_DECODER.NUM_LAYERS", 1, "MODEL.PROMPT.NAME", "template")
+    weights = change("TEST.PAD_TO_STRIDE", False, *small, *VIT, *window)
     _, model = load_model(weights, "cpu")
     assert choose_size(ExportOptions(), model) == (72, 72)
+    assert choose_size(ExportOptions(dynamic=True), model) is None
     assert choose_size(ExportOptions(size=(40, 50)), model) == (40, 50)
-    with pytest.raises(ValueError, match="a file can be for one size alone. Give --size H W"):
-        export_model(weights, tmp_path / "model.onnx", ExportOptions(dynamic=True))
     graph = WindowGraph(model)
     for size in ((72, 72), (20, 50)):
         (picture,) = draw_pictures([size])
         wanted = Predictor(weights, "cpu")(picture[0].transpose(1, 2, 0)).scores.logits()
         with torch.no_grad():
             torch.testing.assert_close(graph(torch.from_numpy(picture))[0][0], wanted, rtol=1e-4, atol=1e-4)
+
+    # Maps that are twice as large as the next ones in one picture are not in another.
+    recorded = trace(graph, None).module()
+    sizes = [(64, 96), (100, 79), (97, 163), (66, 130), (127, 95)]
+    check(compare_with_model(lambda picture: [recorded(torch.from_numpy(picture))[0].numpy()], graph, sizes), "float32")
 
 
 def test_what_cannot_be_exported(change: Callable, tmp_path: Path) -> None:

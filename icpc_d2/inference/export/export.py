@@ -24,9 +24,9 @@ from icpc_d2.visualization.palette import parse_colors
 
 logger = logging.getLogger(__name__)
 
-# Heights and widths, in pixels, that a file for all sizes is recorded for. `torch.export` takes maps of one pixel for a
-# case of their own; as ONNX the same graph takes smaller images, too.
-SIDES = (33, 8192)
+# Heights and widths, in pixels, that a file for all sizes is recorded for, with padding and without. `torch.export`
+# takes maps of one pixel for a case of their own; as ONNX the same graph takes smaller images, too.
+SMALLEST_PADDED, SMALLEST_UNPADDED, LARGEST = 33, 64, 8192
 # Sizes that such a file is traced with and then checked at: none of them special.
 TRACED = (96, 160)
 
@@ -35,7 +35,7 @@ TRACED = (96, 160)
 class ExportOptions:
     """The choices of what a file computes; see :class:`icpc_d2.inference.export.graph.WindowGraph`."""
 
-    # Height and width that it takes; None: any, or the side of its sliding window, if the model is for one size alone.
+    # Height and width that it takes; None: any, or the side of its sliding window, if the model does not pad.
     size: tuple[int, int] | None = None
     dynamic: bool = False  # images of any size, or an error
     class_names: Sequence[Sequence[str]] | None = None  # of other classes, all names of each
@@ -89,10 +89,14 @@ def export_model(source: str | os.PathLike | CfgNode, target: Path, options: Exp
 
 
 def choose_size(options: ExportOptions, model: Segmentor) -> tuple[int, int] | None:
-    """Return the one size that a file is for; None: any."""
+    """Return the one size that a file is for; None: any.
+
+    Unpadded, maps of all sizes are interpolated to each other in case they differ, so that a file for the window alone
+    is faster.
+    """
     if options.size is None and not options.dynamic and not model.pad_to_stride and model.window is not None:
         side = model.window[0]
-        logger.info(f"Unpadded, a model can be recorded for one size alone: that of its window, {side} x {side}.")
+        logger.info(f"Recorded for the size of the window alone, {side} x {side}; --dynamic: for all sizes.")
         return side, side
     return options.size
 
@@ -102,23 +106,19 @@ def trace(graph: WindowGraph, size: tuple[int, int] | None) -> ExportedProgram:
     """Record what the graph computes, for images of one size, or of any (None).
 
     Raises:
-        ValueError: this model, or this PyTorch, cannot be recorded for any size.
+        ValueError: this PyTorch cannot record a model for any size.
     """
     (picture,) = draw_pictures([size or TRACED])
     inputs = (torch.from_numpy(picture),)
     if size is not None:
         return torch.export.export(graph, inputs, strict=False)
-    if not graph.model.pad_to_stride:
-        raise ValueError(
-            "TEST.PAD_TO_STRIDE is False: maps of such a model are interpolated for some sizes and not for others, so "
-            "that a file can be for one size alone. Give --size H W, best the side of its sliding window twice."
-        )
     if not hasattr(symbolic_shapes, "backed_size_oblivious"):
         raise ValueError(
             f"PyTorch {torch.__version__} cannot record a model for images of all sizes: give --size H W, or install "
             "PyTorch 2.8 or later."
         )
-    shapes = {"image": {axis: Dim(name, min=SIDES[0], max=SIDES[1]) for axis, name in ((2, "height"), (3, "width"))}}
+    smallest = SMALLEST_PADDED if graph.model.pad_to_stride else SMALLEST_UNPADDED
+    shapes = {"image": {axis: Dim(name, min=smallest, max=LARGEST) for axis, name in ((2, "height"), (3, "width"))}}
     # Else padding would be decided by the size of the example: whether it has any is a question to be left open.
     with symbolic_shapes.patch(backed_size_oblivious=True):
         return torch.export.export(graph, inputs, dynamic_shapes=shapes, strict=False)

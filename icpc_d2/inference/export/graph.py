@@ -73,8 +73,8 @@ class WindowGraph(nn.Module):
         divisor, smallest = self.model.divisor, self.model.backbone.size_divisibility
         # As `windows.pad`, but of positive numbers alone: what ONNX does with negative ones is not Python's.
         padded = tuple((side + divisor - 1) // divisor * divisor for side in (height, width))
-        if divisor < smallest:  # which is then a question to be answered for one size
-            padded = tuple(max(smallest, side) for side in padded)
+        if divisor < smallest:
+            padded = tuple(torch.sym_max(smallest, side) for side in padded)  # max() would be answered while recording
         pixels = F.pad(pixels, (0, padded[1] - width, 0, padded[0] - height))
         maps = [
             F.interpolate(coarse, size=padded, mode="bilinear", align_corners=False)[:, :, :height, :width].float()

@@ -17,7 +17,7 @@ from icpc_d2.modeling.fast.folding import Chain, Kernel, UpStep, expand, fold
 from icpc_d2.modeling.fast.form_choice import choose_form, count_forms
 from icpc_d2.modeling.fast.lazy_alignment import ScoreMaps
 from icpc_d2.modeling.neck import AlignedFPN, JoinedMaps, Lateral
-from icpc_d2.modeling.resizing import resize_to
+from icpc_d2.modeling.resizing import may_differ, resize_to
 
 
 class LateralInput(NamedTuple):
@@ -83,7 +83,9 @@ class FoldedLateral(Lateral):
             return "plain"
         chains = expand(x.level, terms, sources)
         ends = [tuple(side * 2 ** len(chain.steps) for side in sources[chain.source].shape[2:]) for chain in chains]
-        if any(end != ends[0] for end in ends):  # maps are interpolated on their way to the sum, which no kernel does
+        if any(
+            may_differ(end, ends[0]) for end in ends
+        ):  # maps are interpolated on their way to the sum, which no kernel does
             return "plain"
         sizes = (x.feature[:, 0].numel(), self.conv.in_channels - self.channels, self.conv.out_channels)
         # Kernels are kept between calls without gradients that are not compiled; what runs an exported file makes them

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from icpc_d2.modeling.resizing import resize_to
+from icpc_d2.modeling.resizing import may_differ, resize_to
 
 # The (level, up-sampling) pairs whose sum the map of a level is.
 Terms = Mapping[str, Sequence[tuple[str, Sequence[nn.ConvTranspose2d]]]]
@@ -56,7 +56,7 @@ class Kernel(NamedTuple):
         weight = self.weight.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]
         blocks = F.conv2d(x.contiguous(memory_format=torch.channels_last), weight, self.bias.flatten())
         blocks = blocks.unflatten(1, (-1, factor, factor)).permute(0, 1, 4, 2, 5, 3)  # (B, O, h, k, w, k)
-        if (x.shape[2] * factor, x.shape[3] * factor) != tuple(out.shape[2:]):
+        if may_differ((x.shape[2] * factor, x.shape[3] * factor), out.shape[2:]):
             return out + resize_to(blocks.flatten(4, 5).flatten(2, 3), out.shape[2:])
         total = out.unflatten(3, (-1, factor)).unflatten(2, (-1, factor)) + blocks
         return total.flatten(4, 5).flatten(2, 3)
