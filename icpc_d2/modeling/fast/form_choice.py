@@ -22,7 +22,7 @@ FOLDING_OPERATORS = 12
 
 
 class FormCost(NamedTuple):
-    """What a form costs."""
+    """The cost of a form."""
 
     macs: int
     operators: int
