@@ -10,7 +10,8 @@ import icpc_d2  # noqa: F401  registers the models
 from icpc_d2.config import add_icpc_config
 from icpc_d2.config.load import leaves
 from icpc_d2.config.resolve import resolve_norms
-from icpc_d2.engine.setup import check_ranges, resolve_classes
+from icpc_d2.engine.ranges import check_ranges
+from icpc_d2.engine.setup import resolve_classes
 from icpc_d2.engine.solver import build_optimizer
 from icpc_d2.evaluation.label_maps import as_evaluated
 from tests.support.configs import CONFIGS, PUBLISHED_FOLDERS, RUNNABLE, read

@@ -4,11 +4,8 @@ What would end a training hours later is checked first.
 """
 
 import logging
-import math
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -17,16 +14,15 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from icpc_d2.config.detectron2_keys import check_detectron2_keys
-from icpc_d2.config.load import ConfigError, leaves, nearest
+from icpc_d2.config.load import ConfigError, nearest
 from icpc_d2.config.resolve import resolve_device, resolve_norms, resolve_precision
-from icpc_d2.data.class_frequency import REPEAT_SAMPLER
 from icpc_d2.data.class_list import ignore_label_of
 from icpc_d2.data.class_matching import class_colors_of
 from icpc_d2.data.folders import register_folders
-from icpc_d2.data.resizing import METHODS
 from icpc_d2.engine.class_balance import resolve_class_weights
 from icpc_d2.engine.data_checks import check_labels
 from icpc_d2.engine.initial_weights import check_weights, fetch_weights, read_config_of
+from icpc_d2.engine.ranges import check_ranges
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import read_starts, write_start
 from icpc_d2.evaluation.evaluators import build_shared_classes, order_in
@@ -34,48 +30,6 @@ from icpc_d2.modeling.class_names import resolve_class_names
 from icpc_d2.visualization.palette import format_colors, parse_colors
 
 logger = logging.getLogger(__name__)
-
-# Key -> what its value must be, and that in words.
-RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **dict.fromkeys(
-        (
-            "SOLVER.MAX_ITER",
-            "SOLVER.IMS_PER_BATCH",
-            "SOLVER.CHECKPOINT_PERIOD",
-            "INPUT.MAX_SIZE_TEST",
-            "INPUT.MAX_SIZE_TRAIN",
-        ),
-        (lambda n: n >= 1, "1 or more"),
-    ),
-    "INPUT.MIN_SIZE_TEST": (lambda n: n >= 0, "1 pixel or more, or 0 for images as they are"),
-    **dict.fromkeys(
-        ("TEST.EVAL_PERIOD", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINTS_KEPT", "SOLVER.SKIP_NON_FINITE"),
-        (lambda n: n >= 0, "0 or more"),
-    ),
-    "SOLVER.BASE_LR": (lambda rate: 0 < rate < math.inf, "a number above 0"),
-    "MODEL.BACKBONE.FREEZE_AT": (lambda n: 0 <= n <= 5, "0 (all trains) to 5 (the stem and res2..res5 do not)"),
-    "INPUT.FORMAT": (lambda name: name in ("RGB", "BGR"), "RGB or BGR"),
-    "INPUT.RESIZE": (lambda name: name in METHODS, "opencv or pillow"),
-    "INPUT.ON_BAD_FILE": (lambda name: name in ("raise", "skip"), "raise or skip"),
-    "INPUT.RANDOM_FLIP": (lambda name: name in ("horizontal", "vertical", "none"), "horizontal, vertical or none"),
-    "INPUT.MIN_SIZE_TRAIN": (
-        lambda sizes: len(sizes) == 1 and sizes[0] >= 1,
-        "one size of 1 or more; INPUT.SCALE_RANGE is what the scale of a training image is drawn from",
-    ),
-    "INPUT.VALUE_RANGE": (
-        lambda ends: not ends or (len(ends) == 2 and _are_numbers(ends) and ends[0] < ends[1] < math.inf),
-        "the values of black and of white, as [0, 4095], or none",
-    ),
-    "DATASETS.SUFFIXES": (
-        lambda ends: not ends or (len(ends) == 2 and all(isinstance(end, str) for end in ends)),
-        "the suffixes of images and of label maps, as ['_leftImg8bit', '_gtFine_labelIds'], or none",
-    ),
-    "INPUT.SCALE_RANGE": (lambda r: len(r) == 2 and 0 < r[0] <= r[1] < math.inf, "two factors above 0, in order"),
-}
-
-
-def _are_numbers(values: Any) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def setup(args: Namespace) -> CfgNode:
@@ -136,24 +90,6 @@ def start_run(cfg: CfgNode, args: Namespace) -> None:
     default_setup(cfg, args)
     if not args.eval_only:
         write_start(cfg)
-
-
-def check_ranges(cfg: CfgNode) -> None:
-    """Check values that every training reads; a ConfigError names the one that is out of range."""
-    values = dict(leaves(cfg))
-    for key, (is_right, wanted) in RANGES.items():
-        if not is_right(values[key]):
-            raise ConfigError(f"{key} is {values[key]!r}, wanted {wanted}.")
-    sampler, threshold = cfg.DATALOADER.SAMPLER_TRAIN, cfg.DATALOADER.REPEAT_THRESHOLD
-    if not (0 < threshold <= 1 if sampler == REPEAT_SAMPLER else threshold == 0):
-        raise ConfigError(
-            f"DATALOADER.REPEAT_THRESHOLD is {threshold:g} and DATALOADER.SAMPLER_TRAIN {sampler!r}; wanted is a "
-            f"threshold above 0, up to 1, for {REPEAT_SAMPLER!r} (the share of images below which a class is rare), "
-            "and 0 for another sampler."
-        )
-    size = cfg.INPUT.CROP.SIZE
-    if cfg.INPUT.CROP.ENABLED and not (len(size) == 2 and all(isinstance(n, int) and n >= 1 for n in size)):
-        raise ConfigError(f"INPUT.CROP.SIZE is {size!r}, wanted height and width in pixels, as [512, 512].")
 
 
 def check_datasets(cfg: CfgNode, is_train: bool) -> None:

@@ -21,6 +21,8 @@ class Up(nn.Sequential):
             factor: 2, 4 or 8.
             init: "identity" makes it nearest-neighbour up-sampling at first, "random" leaves PyTorch's start values.
         """
+        if init not in ("identity", "random"):
+            raise ValueError(f"MODEL.ALIGNMENT.INIT is {init!r}; wanted is 'identity' or 'random'")
         steps = [
             nn.ConvTranspose2d(channels, channels, kernel_size=2, stride=2) for _ in range(factor.bit_length() - 1)
         ]

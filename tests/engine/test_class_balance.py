@@ -16,7 +16,7 @@ from icpc_d2.config.load import ConfigError
 from icpc_d2.data.class_frequency import median_frequency_weights
 from icpc_d2.engine import Trainer, setup
 from icpc_d2.engine.hooks.stopping import Batches, StopOnSignal
-from icpc_d2.engine.setup import check_ranges
+from icpc_d2.engine.ranges import check_ranges
 from icpc_d2.modeling.losses import WeightedPixelLoss
 from tests.support.training import arguments, make_data, make_trainer
 

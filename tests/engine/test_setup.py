@@ -12,7 +12,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from icpc_d2.config import add_icpc_config, get_config_file
 from icpc_d2.config.load import ConfigError, load_config
 from icpc_d2.engine import Trainer, setup
-from icpc_d2.engine.setup import check_ranges, resolve_classes
+from icpc_d2.engine.ranges import check_ranges
+from icpc_d2.engine.setup import resolve_classes
 from icpc_d2.modeling.class_names import get_synonyms
 from tests.support.programs import ROOT
 from tests.support.training import arguments, make_data, make_trainer
@@ -103,6 +104,15 @@ def data(tmp_path: Path, logs_as_before: None) -> Path:
             ["INPUT.MIN_SIZE_TEST", "-1"],
             "INPUT.MIN_SIZE_TEST is -1, wanted 1 pixel or more, or 0 for images as they are",
         ),
+        (["MODEL.CONTRASTIVE.NUM_POINTS", "1"], "NUM_POINTS is 1, wanted 2 or more: a point by itself has no other"),
+        (["MODEL.CONTRASTIVE.TEMPERATURE", "-0.1"], "CONTRASTIVE.TEMPERATURE is -0.1, wanted a number above 0."),
+        (["MODEL.ALIGNMENT.TEMPERATURE", "1e-999"], "ALIGNMENT.TEMPERATURE is 0.0, wanted a number above 0."),
+        (["MODEL.CONTEXT_DECODER.LAMBDA", "1e999"], "LAMBDA is inf, wanted a finite number."),
+        (["MODEL.PROMPT.TEMPLATE", "a photo"], "TEMPLATE is 'a photo', wanted a text with one {}, where the name"),
+        (["MODEL.PIXEL_STD", "[58.4, 0.0, 57.4]"], "PIXEL_STD is [58.4, 0.0, 57.4], wanted three numbers above 0."),
+        (["MODEL.CLIP.VIT_DROP_PATH", "1.0"], "VIT_DROP_PATH is 1.0, wanted a number from 0 to below 1."),
+        (["SOLVER.BACKBONE_MULTIPLIER", "-0.1"], "BACKBONE_MULTIPLIER is -0.1, wanted a number of 0 or more."),
+        (["INPUT.CROP.SINGLE_CATEGORY_MAX_AREA", "0.0"], "MAX_AREA is 0.0, wanted a share above 0, up to 1."),
         (["INPUT.FORMAT", "HSV"], "INPUT.FORMAT is 'HSV', wanted RGB or BGR."),
         (["INPUT.CROP.SIZE", "[512]"], "INPUT.CROP.SIZE is [512], wanted height and width in pixels"),
         (["MODEL.BACKBONE.FREEZE_AT", "6"], "MODEL.BACKBONE.FREEZE_AT is 6, wanted 0 (all trains) to 5"),

@@ -76,3 +76,8 @@ def test_single_scale_is_one_map() -> None:
     scores = SingleScaleAlignment("res5")(image, text)
     assert list(scores) == ["res5"]
     torch.testing.assert_close(scores["res5"], loop_scores(image, text))
+
+
+def test_another_start_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"MODEL\.ALIGNMENT\.INIT is 'identiy'; wanted is 'identity' or 'random'"):
+        Up(4, 2, "identiy")

@@ -8,7 +8,8 @@ from detectron2.config import CfgNode, get_cfg
 from icpc_d2.config import add_icpc_config, load_config
 from icpc_d2.config.load import ConfigError, leaves
 from icpc_d2.data.scenes.captioned import STYLES
-from icpc_d2.engine.setup import check_ranges, open_run, start_run
+from icpc_d2.engine.ranges import check_ranges
+from icpc_d2.engine.setup import open_run, start_run
 
 META_ARCHITECTURE = "ContrastiveCLIP"
 READ = (
