@@ -1,4 +1,4 @@
-"""What values a run's keys may have: one that would end it hours later, or spoil it without a word, is refused."""
+"""The values that a run's keys may have: what would end it hours later, or spoil it without a word, is refused."""
 
 import math
 from collections.abc import Callable
