@@ -135,7 +135,8 @@ class Canvas:
         if not color.size:
             return
         if distance:
-            color = color + (self.haze - color) * np.float32(distance)
+            channels = zip(cv2.split(color), self.haze, strict=True)
+            color = cv2.merge([channel + (haze - channel) * np.float32(distance) for channel, haze in channels])
         cv2.copyTo(np.float32(color), mask.astype(np.uint8), self.image[region])
         self.label[region][mask] = label
 

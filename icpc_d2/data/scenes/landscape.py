@@ -169,7 +169,7 @@ def _draw_water(rng: Random, canvas: Canvas, horizon: int, far_side: bool) -> np
     share = rng.uniform(0.35, 0.65)
     image = mirror * share + pick(rng, WATERS) * (1 - share)
     ripples = noise(rng, size, 3.0, 22.0) * (0.4 + 0.6 * _depth(size, horizon)) + 0.5 * noise(rng, size, 8.0, 60.0)
-    image = image * (1 + 0.16 * ripples[:, :, None])
+    image = image * cv2.merge([1 + 0.16 * ripples] * 3)
     image[ripples > 1.0] += 0.15
     canvas.paint((image.clip(0, 1), mask), SceneClass.WATER)
     return mask
