@@ -1,5 +1,6 @@
 """An exported file in the place of a checkpoint: called as `Predictor`, with the same predictions."""
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,12 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from icpc_d2.checkpoint.sources import locate
 from icpc_d2.inference.image_reader import ImageLike, to_rgb
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.inference.predictor import Predictor
 from icpc_d2.modeling.fast.chunked_predictions import ChunkedLogits
 from icpc_d2.modeling.predictions import Window
 from icpc_d2.visualization import Palette
+
+logger = logging.getLogger(__name__)
+
+GPU_PROVIDER = "CUDAExecutionProvider"
 
 if TYPE_CHECKING:
     from icpc_d2.inference.onnx_predictor import OnnxPredictor
@@ -86,7 +92,7 @@ class ExportedPredictor:
         Raises:
             FileNotFoundError: there is no such file.
             ImportError: onnxruntime is missing.
-            ValueError: the file is of another kind, or onnxruntime has no such device.
+            ValueError: the file is of another kind, or onnxruntime has no such device, or cannot use it.
         """
         try:
             import onnxruntime
@@ -94,12 +100,18 @@ class ExportedPredictor:
             from icpc_d2.inference.onnx_predictor import OnnxPredictor
         except ImportError as error:
             raise ImportError("ONNX files need onnxruntime: python -m pip install onnxruntime") from error
-        has_gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+        has_gpu = GPU_PROVIDER in onnxruntime.get_available_providers()
         self.device = torch.device(device or ("cuda" if has_gpu else "cpu"))
         if self.device.type not in ("cpu", "cuda") or (self.device.type == "cuda" and not has_gpu):
             raise ValueError(f"this onnxruntime has nothing for the device '{self.device}'; wanted is 'cpu'.")
-        gpu = [("CUDAExecutionProvider", {"device_id": self.device.index or 0})] if self.device.type == "cuda" else []
+        gpu = [(GPU_PROVIDER, {"device_id": self.device.index or 0})] if self.device.type == "cuda" else []
         self._predictor = OnnxPredictor(path, [*gpu, "CPUExecutionProvider"], torch.get_num_threads())
+        if gpu and GPU_PROVIDER not in self._predictor.providers:  # onnxruntime goes on with the CPU without a word
+            found = "onnxruntime has a provider for GPUs that does not start here: are its CUDA and cuDNN installed?"
+            if device is not None:
+                raise ValueError(f"{found} Wanted was the device '{self.device}'.")
+            logger.warning(f"{found} The file runs on the CPU.")
+            self.device = torch.device("cpu")
         if "labels" in self._predictor.outputs:
             raise ValueError(f"{path}: found a file of label maps, wanted one of logits: export without --labels.")
         self.classes = self._predictor.classes
@@ -161,4 +173,4 @@ def load_predictor(
         return Predictor(weights, device, tta)
     if tta:
         raise ValueError("an exported file sees each image once: for test-time augmentation give the checkpoint.")
-    return ExportedPredictor(weights, device)
+    return ExportedPredictor(locate(os.fspath(weights)), device)

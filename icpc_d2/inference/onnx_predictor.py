@@ -123,6 +123,7 @@ class OnnxPredictor:
         size: height and width of the images that the graph takes; None: any.
         value_range: of images of more than 8 bits, as in training; empty: by their type.
         outputs: names of what the graph gives: "logits" or "labels", and perhaps "alignment".
+        providers: of onnxruntime that are used, of those asked for.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class OnnxPredictor:
         sides = self._session.get_inputs()[0].shape[2:]
         self.size = tuple(sides) if all(isinstance(side, int) for side in sides) else None
         self.outputs = [output.name for output in self._session.get_outputs()]
+        self.providers = self._session.get_providers()
 
     def __call__(self, image: Any) -> OnnxPrediction | list[OnnxPrediction]:
         """Predict an image, or each of a list of them: a path, a PIL image or an array (H, W, 3) of uint8, RGB."""

@@ -131,12 +131,12 @@ def test_a_wrong_operator_leaves_no_file(exported: Path, tmp_path: Path, monkeyp
 
 
 def test_a_config_in_place_of_a_checkpoint_and_a_file_in_place_of_a_larger_one(
-    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     weights, described = checkpoint_of(exported), []
     cfg = load_model(weights, "cpu")[0].clone()
     cfg.defrost()
-    cfg.MODEL.WEIGHTS = "~/model_final.pth"
+    cfg.MODEL.WEIGHTS, cfg.TEST.AUG.ENABLED = "~/model_final.pth", True
     monkeypatch.setenv("HOME", str(weights.parent))
 
     def write(program: Any, path: Path, outputs: Any, metadata: dict[str, str]) -> list[Path]:
@@ -149,6 +149,7 @@ def test_a_config_in_place_of_a_checkpoint_and_a_file_in_place_of_a_larger_one(
     (tmp_path / "model.onnx.data").write_text("weights of an earlier one")
     export_model(cfg, tmp_path / "model.onnx", ExportOptions(alignment=True))
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    assert "averages several views of an image; the file sees it once" in caplog.text
     assert described[0]["checkpoint_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import icpc_d2.inference
 from icpc_d2.inference import onnx_predictor
-from icpc_d2.inference.exported_predictor import ExportedPredictor
+from icpc_d2.inference.exported_predictor import ExportedPredictor, load_predictor
 from icpc_d2.inference.onnx_predictor import OnnxPredictor
 from icpc_d2.inference.predictor import Predictor
 from icpc_d2.visualization.connected_regions import connected_regions
@@ -194,3 +194,22 @@ def test_in_the_place_of_a_checkpoint(folder: Path, windowed: Path) -> None:
         exported(images, classes=["sky", "road"])
     with pytest.raises(ValueError, match="nothing for the device 'mps'"):
         ExportedPredictor(folder / "model.onnx", "mps")
+
+
+def test_a_gpu_that_onnxruntime_cannot_use_is_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would go on with the CPU, many times slower, and the page would name a GPU."""
+    monkeypatch.setattr(
+        "onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    with pytest.raises(ValueError, match="for GPUs that does not start here.* Wanted was the device 'cuda'"):
+        ExportedPredictor(folder / "model.onnx", "cuda")
+    assert ExportedPredictor(folder / "model.onnx").device.type == "cpu"
+    assert "The file runs on the CPU" in caplog.text
+
+
+def test_weights_may_begin_with_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder))
+    for name in ("model.onnx", "model_final.pth"):
+        assert load_predictor(f"~/{name}", "cpu").classes == CLASSES

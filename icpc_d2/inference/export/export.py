@@ -63,6 +63,8 @@ def export_model(source: str | os.PathLike | CfgNode, target: Path, options: Exp
         raise ValueError(f"{target}: found the ending {target.suffix!r}, wanted one of {', '.join(FORMATS)}.")
     write, load = FORMATS[target.suffix]
     cfg, model = load_model(source, "cpu")
+    if cfg.TEST.AUG.ENABLED:
+        logger.warning("TEST.AUG.ENABLED is True: the model averages several views of an image; the file sees it once.")
     arguments = (model, cfg.INPUT.FORMAT, options.class_names, options.labels, options.alignment)
     graph = WindowGraph(*arguments)
     colors = parse_colors(cfg.MODEL.CLASS_COLORS, len(cfg.MODEL.CLASS_NAMES))

@@ -10,6 +10,7 @@ Exit status: 1 when there are errors; warnings alone are 0.
 
 import argparse
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -60,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if bool(args.name) == bool(args.images) or len({bool(args.images), bool(args.labels), bool(args.classes)}) > 1:
         parser.error("give the name of a data set, or --images, --labels and --classes.")
+    if args.value_range and not args.value_range[0] < args.value_range[1] < math.inf:
+        parser.error(
+            f"--value-range is {args.value_range}; wanted are the values of black and of white, in this order."
+        )
     if args.against and not args.name:
         parser.error("--against compares two data sets by their names.")
     try:
