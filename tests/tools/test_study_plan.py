@@ -123,7 +123,8 @@ def test_one_table_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_options_reach_all_runs_and_are_part_of_what_they_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ("MODEL.WEIGHTS", "start.pth", "SOLVER.GAMMA", "0.5")
+    (folder / "start.pth").touch()
+    options = ("MODEL.WEIGHTS", str(folder / "start.pth"), "SOLVER.GAMMA", "0.5")
     assert run(folder, "--num-seeds", "1", *options) == 0
     assert cells(folder, "**Table 1**", "First")[2] == "1.50"
     assert cells(folder, "**Table 9**", "By night")[1] == "3.50", "of what was trained, not of where it started"
@@ -203,6 +204,19 @@ def test_figures_that_no_run_will_give_are_told_before_the_first(
     (folder / "study.yaml").write_text(yaml.safe_dump(PLAN | {"tables": tables}))
     assert run(folder) == 1
     assert "will have no figure 'mIoU'" in (said := capsys.readouterr().err) and "night/mIoU, snow/mIoU" in said
+    assert starts(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [("gone.pth", "gone.pth, which does not exist"), ("clip://tiny-CNN", "'clip://tiny-CNN' is unknown")],
+)
+def test_weights_that_cannot_be_had_are_told_before_the_first_run(
+    folder: Path, weights: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "b.yaml").write_text((folder / "b.yaml").read_text() + f"MODEL:\n  WEIGHTS: {weights}\n")
+    assert run(folder) == 1
+    assert message in capsys.readouterr().err
     assert starts(folder) == {}
 
 

@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 
 from icpc_d2.checkpoint.checkpoint_folder import FINAL
 from icpc_d2.checkpoint.download import sha256_of
+from icpc_d2.checkpoint.sources import locate
 from icpc_d2.config import load_config
 from icpc_d2.engine.run_folder.metrics import read_metrics
 from icpc_d2.files import atomically
@@ -73,6 +74,17 @@ class StudyRun:
             ValueError: see :meth:`read_config`.
         """
         return self.read_config().SOLVER.MAX_ITER if self.training is None else 0
+
+    def fetch_weights(self) -> None:
+        """Fetch what a training starts from: before the first run, and not by several at the same time.
+
+        Raises:
+            ValueError, OSError: see :func:`icpc_d2.checkpoint.sources.locate`.
+        """
+        model = self.read_config().MODEL
+        for address in (model.WEIGHTS, model.TEXT_ENCODER.WEIGHTS) if self.training is None else ():
+            if address and not Path(locate(address)).is_file():
+                raise FileNotFoundError(f"{self.label}: {self.config} starts from {address}, which does not exist.")
 
     def progress(self, iterations: int) -> float:
         """Return the share of its iterations that a run has done, 0..1; evaluations do not count."""

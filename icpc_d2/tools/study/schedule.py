@@ -46,15 +46,20 @@ class Schedule:
         runs: each with the names of the figures that its end reports.
         script: takes the command line of ``train_net.py``.
         threads: of PyTorch, in each run.
+
+    Raises:
+        ValueError, OSError: a config is wrong, or the weights that it names cannot be had.
     """
 
     def __init__(self, runs: Mapping[StudyRun, Sequence[str]], script: Path, jobs: int, threads: int) -> None:
         self._script, self._jobs, self._threads = script, jobs, threads
         self._metrics = runs
         self._waiting = [run for run in runs if not run.is_finished()]
-        # Before the first start: a wrong config shows at once.
-        lengths = {(run.config, run.options): run for run in self._waiting}
-        self._lengths = {config: run.iterations() for config, run in lengths.items()}
+        # Before the first start: what is wrong with a config shows at once.
+        self._lengths = {}
+        for config, run in {(run.config, run.options): run for run in self._waiting}.items():
+            self._lengths[config] = run.iterations()
+            run.fetch_weights()
         self._ended = [run for run in runs if run not in self._waiting]
         self._running: list[Started] = []
         self._total = len(runs)
