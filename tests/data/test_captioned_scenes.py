@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from icpc_d2.data.class_list import read_class_list
-from icpc_d2.data.scenes.captioned import KINDS, STYLES, SYNONYMS, CaptionedScene, draw_captioned_scene
+from icpc_d2.data.scenes.captioned import KINDS, STYLES, SYNONYMS, CaptionedScene, Thing, draw_captioned_scene
+from icpc_d2.data.scenes.captions import write_captions
 from icpc_d2.data.scenes.dataset import HEIGHT, IGNORE_LABEL, SMALLEST_REGION, WIDTH
 from icpc_d2.data.scenes.vocabulary import COLORS, NUMBERS, plural
 
@@ -103,3 +104,73 @@ def test_captions_use_synonyms(drawn: list[CaptionedScene]) -> None:
     for kind in often:
         for name in SYNONYMS[kind]:
             assert re.search(rf"\b({name}|{plural(name)})\b", said), name
+
+
+def square(kind: str, top: int, left: int, size: int = 20, color: str | None = None) -> Thing:
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[top : top + size, left : left + size] = True
+    return Thing(kind, color, mask)
+
+
+def captions_of(*things: Thing, style: str = "day", seeds: int = 30) -> set[str]:
+    return {
+        caption
+        for seed in range(seeds)
+        for caption in write_captions(np.random.default_rng(seed), things, "cloudy", style)
+    }
+
+
+@pytest.mark.parametrize(
+    ("dog", "words", "never"),
+    [
+        ((60, 90), "behind", "in front of|left of|right of"),
+        ((110, 90), "in front of", "behind|left of|right of"),
+        ((84, 20), "to the left of", "behind|in front of|right of"),
+        ((84, 150), "to the right of", "behind|in front of|left of"),
+        ((84, 90), "", "behind|in front of|left of|right of"),
+    ],
+)
+def test_relations_follow_from_the_masks(dog: tuple[int, int], words: str, never: str) -> None:
+    said = captions_of(square("dog", *dog), square("tent", 84, 90))
+    first = {caption for caption in said if re.search(r"(dog|hound).* (of|behind) .*tent", caption)}
+    assert bool(first) == bool(words)
+    assert all(words in caption and not re.search(never, caption) for caption in first)
+
+
+@pytest.mark.parametrize(("size", "words"), [(8, "small"), (20, ""), (60, "large")])
+def test_sizes_follow_from_the_masks(size: int, words: str) -> None:
+    said = captions_of(square("cow", 60, 60, size))
+    assert {word for word in ("small", "large") if any(word in caption for caption in said)} == {words} - {""}
+
+
+def test_a_name_that_fits_another_kind_is_not_said_beside_it() -> None:
+    assert any("vehicle" in caption for caption in captions_of(square("car", 84, 20)))
+    assert not any("vehicle" in caption for caption in captions_of(square("car", 84, 20), square("bus", 84, 150)))
+    assert not any("building" in caption for caption in captions_of(square("building", 9, 9), square("tower", 9, 99)))
+
+
+def test_a_colour_is_said_where_the_count_is_of_it_alone() -> None:
+    cars = [
+        square("car", 84, 20, color="red"),
+        square("car", 84, 60, color="red"),
+        square("car", 84, 150, color="blue"),
+    ]
+    for caption in captions_of(*cars):
+        if "two" in caption:
+            assert re.search(r"two red (cars|automobiles|vehicles)", caption)
+        assert not re.search(r"the (car|automobile|vehicle)s? (is|are)", caption)  # they have no one colour
+
+
+def test_a_line_drawing_says_so_and_nothing_of_colour_or_light() -> None:
+    scene = draw_captioned_scene((6, 1), "line drawing")
+    assert all(thing.color is None for thing in scene.things)
+    for caption in scene.captions:
+        assert re.search(r"drawing|sketch", caption)
+        assert not re.search(rf"\b({'|'.join({*COLORS} - {'black', 'white'})}|day|dusk|light)\b", caption)
+
+
+@pytest.mark.parametrize(("style", "words"), [("night", "night|dark"), ("snow", "snow|winter")])
+def test_night_and_snow_are_said(style: str, words: str) -> None:
+    captions = draw_captioned_scene((6, 1), style).captions
+    assert re.search(words, captions[0])
+    assert not any(re.search(rf"{words}", caption) for caption in draw_captioned_scene((6, 1)).captions)
