@@ -14,7 +14,8 @@ def get_class_names(cfg: CfgNode) -> list[str]:
     ``DATASETS.TRAIN[0]``.
 
     Raises:
-        ValueError: if there are none, or ``MODEL.SEM_SEG_HEAD.NUM_CLASSES`` is another number than theirs (0 is any).
+        ValueError: if there are none, one is no text, or ``MODEL.SEM_SEG_HEAD.NUM_CLASSES`` is another number than
+            theirs (0 is any).
     """
     names, source = list(cfg.MODEL.CLASS_NAMES), "MODEL.CLASS_NAMES"
     if not names and cfg.DATASETS.TRAIN:
@@ -24,6 +25,11 @@ def get_class_names(cfg: CfgNode) -> list[str]:
         raise ValueError(
             "there are no class names; name a registered data set in DATASETS.TRAIN (its metadata needs "
             "`stuff_classes`), or list them in MODEL.CLASS_NAMES"
+        )
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise ValueError(
+            f"{source} has {wrong[0]!r} among its class names; wanted are texts. In YAML, yes, no, on, off and numbers "
+            'are texts in quotation marks alone: ["on", "off"]. Further names of a class stand in MODEL.CLASS_SYNONYMS'
         )
     number = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES
     if number not in (0, len(names)):

@@ -14,12 +14,12 @@ from icpc_d2.config import get_config_file
 from icpc_d2.config.detectron2_keys import ONE_VALUE, READ, READ_IF, check_detectron2_keys, why_unread
 from icpc_d2.config.load import ConfigError, leaves, load_config
 from icpc_d2.engine import Trainer, setup
-from tests.support.configs import CONFIGS
+from tests.support.configs import CONFIGS, RUNNABLE
 from tests.support.programs import ROOT
 from tests.support.training import arguments, make_data
 
 DETECTRON2 = dict(leaves(get_cfg()))
-FILES = sorted(path for path in CONFIGS.rglob("*.yaml") if "common" not in path.parts and "study" not in path.parts)
+FILES = [CONFIGS / name for name in RUNNABLE]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "icpc_d2").rglob("*.md"))]
 # Read where there are several processes, a GPU, or at the end of an evaluation.
 READ_ELSEWHERE = (

@@ -1,5 +1,6 @@
 """Several names of a class: the average of their text embeddings, in both forms, from config or metadata."""
 
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -9,6 +10,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from torch.nn import functional as F
 
+from icpc_d2.config import load_config
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.class_names import get_synonyms, resolve_class_names
 from icpc_d2.modeling.fast.packed_text_encoder import PackedTextEncoder
@@ -97,3 +99,12 @@ def test_a_list_that_does_not_fit_is_refused(data_set: str, wrong: list) -> None
 def test_a_name_of_two_classes_is_refused() -> None:
     with pytest.raises(ValueError, match="'ship' and 'Ship' read alike"):
         ClassTokens([("boat", "ship"), ("vessel", "Ship")], "{}", 77)
+
+
+@pytest.mark.parametrize("names", ["[on, sky]", "[5, sky]", "[[boat, ship], sky]"])
+def test_names_that_are_no_texts_are_refused(names: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"MODEL: {{CLASS_NAMES: {names}}}\n")
+    with pytest.raises(
+        ValueError, match=r"MODEL\.CLASS_NAMES has .* among its class names; wanted are texts\. In YAML"
+    ):
+        get_synonyms(load_config(str(tmp_path / "mine.yaml")))
