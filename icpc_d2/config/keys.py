@@ -222,7 +222,7 @@ def add_icpc_config(cfg: CN) -> None:
     # --- `icpc pretrain`: CLIP's own training, on drawn pictures with captions ----------------------------------------
     cfg.PRETRAIN = CN()
     # Different scenes that are drawn for the training, and those that are kept for its evaluation.
-    cfg.PRETRAIN.NUM_SCENES = 24000
+    cfg.PRETRAIN.NUM_SCENES = 14000
     cfg.PRETRAIN.NUM_VAL_SCENES = 1000
     # Styles that the scenes are drawn in, in turns: "day", "night", "line drawing", "snow"; a style may be repeated.
     cfg.PRETRAIN.STYLES = ["day", "day", "day", "night", "line drawing", "snow"]

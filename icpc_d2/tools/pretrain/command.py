@@ -43,7 +43,7 @@ def parse_args(arguments: Sequence[str] | None) -> Namespace:
     if args.scenes < 1:
         parser.error(f"--scenes is {args.scenes}; wanted is 1 or more")
     if not args.config_file and not args.words:
-        parser.error("--config-file is missing; configs/pretrain/tiny_RN.yaml trains within an hour without a GPU")
+        parser.error("--config-file is missing; configs/pretrain/tiny_RN.yaml trains in half an hour without a GPU")
     if args.pack and args.pack.suffix != ".safetensors":
         parser.error(f"--pack is {args.pack}; wanted is a name that ends in .safetensors")
     if args.pack and args.eval_only:
