@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from icpc_d2.checkpoint.sources import locate
@@ -31,12 +30,15 @@ class PreparedImage:
     Full-size logits are hundreds of megabytes, and a page keeps the predictions of many visitors.
     """
 
-    def __init__(self, image: np.ndarray, predictor: "OnnxPredictor", latest: dict[str, Any]) -> None:
-        """Prepare an image (H, W, 3); `latest` is shared by all of a predictor's images."""
+    def __init__(self, source: ImageLike, predictor: "OnnxPredictor", latest: dict[str, Any]) -> None:
+        """Read and resize an image; `latest` is shared by all of a predictor's images."""
+        start = time.perf_counter()
+        self.image = image = to_rgb(source, predictor.value_range)
         self.output_size = image.shape[:2]
         self._predictor, self._latest = predictor, latest
         self._pixels, self._places = predictor.prepare(image)
-        self.image_size, self.num_windows = self._pixels.shape[:2], len(self._places)
+        self.size, self.num_windows = self._pixels.shape[:2], len(self._places)
+        self.seconds = time.perf_counter() - start
 
     def windows(self, name: str) -> list[Window]:
         """Return the windows of the file's output `name`."""
@@ -51,7 +53,7 @@ class PreparedImage:
 
     def logits(self, name: str) -> ChunkedLogits:
         """Return the file's output `name` as a prediction."""
-        return ChunkedLogits(FileWindows(self, name), self.image_size, self.output_size)
+        return ChunkedLogits(FileWindows(self, name), self.size, self.output_size)
 
 
 class FileWindows(Sequence[Window]):
@@ -122,7 +124,7 @@ class ExportedPredictor:
 
     def __call__(
         self,
-        images: ImageLike | Sequence[ImageLike],
+        images: ImageLike | PreparedImage | Sequence[ImageLike | PreparedImage],
         classes: Iterable[str | Sequence[str]] | str | None = None,
         predict_from: str | None = None,
     ) -> Prediction | list[Prediction]:
@@ -146,19 +148,27 @@ class ExportedPredictor:
 
     predict = __call__
 
-    def _predict(self, source: ImageLike, predict_from: str) -> Prediction:
+    def read(self, source: ImageLike) -> PreparedImage:
+        """Read and resize an image, which a call does too: for threads that do so beside the model.
+
+        Raises:
+            BadFileError: a file that is no readable image.
+            ValueError: an image that cannot be used.
+        """
+        return PreparedImage(source, self._predictor, self._latest)
+
+    def _predict(self, source: ImageLike | PreparedImage, predict_from: str) -> Prediction:
+        prepared = source if isinstance(source, PreparedImage) else self.read(source)
         start = time.perf_counter()
-        image = to_rgb(source, self.value_range)
-        prepared = PreparedImage(image, self._predictor, self._latest)
-        read = time.perf_counter()
         logits = prepared.logits("logits" if predict_from == self.predict_from else "alignment")
         predicted = time.perf_counter()
         labels = logits.labels().numpy()
-        seconds = {"read": read - start, "model": predicted - read, "labels": time.perf_counter() - predicted}
+        labelled = time.perf_counter()
+        seconds = {"read": prepared.seconds, "model": predicted - start, "labels": labelled - predicted}
         alignment = prepared.logits("alignment") if "alignment" in self._predictor.outputs else None
         if alignment is None and self.predict_from == "alignment":
             alignment = logits
-        return Prediction(image, labels, self._palette, predict_from, logits, alignment, seconds)
+        return Prediction(prepared.image, labels, self._palette, predict_from, logits, alignment, seconds)
 
 
 def load_predictor(

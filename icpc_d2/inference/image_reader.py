@@ -23,6 +23,11 @@ class ModelInput(NamedTuple):
     for_model: dict[str, Any]  # with "image" (3, h, w) uint8, resized, channels in the model's order
     seconds: float  # that reading and resizing took
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that the model sees."""
+        return tuple(self.for_model["image"].shape[1:])
+
 
 def read_input(
     source: ImageLike,

@@ -133,7 +133,9 @@ class Prediction:
                 drawn = self.overlay(alpha)
             else:
                 drawn = self.color() if kind == "color" else self.side_by_side()
-            Image.fromarray(drawn).save(temporary)
+            # Drawings take far longer to compress than to draw, for little; label maps become half as large by it.
+            options = {"compress_level": 1} if path.suffix.lower() == ".png" and kind != "label" else {}
+            Image.fromarray(drawn).save(temporary, **options)
 
     def save_legend(self, path: Path, classes: list[int]) -> None:
         """Draw the names and colours of some classes, by their indices, into a file."""

@@ -67,6 +67,7 @@ class Predictor:
         predict_from: "decoder" or "alignment", unless a call says otherwise.
         tta: whether each image is seen at several sizes.
         value_range: of images of more than 8 bits, as in training (``INPUT.VALUE_RANGE``).
+        read: reads and resizes an image, which a call does too: for threads that do so beside the model.
         batch_size: images of one size that go through the model at once, at most; may be set.
     """
 
@@ -103,7 +104,7 @@ class Predictor:
             self._evaluated = MultiScale(self._model, resizes, cfg.TEST.AUG.FLIP)
             sizes["short_side"] = 0  # each size is resized from the image as it is
         self.value_range, self.batch_size = tuple(cfg.INPUT.VALUE_RANGE), BATCH_SIZE
-        self._read = partial(
+        self.read = partial(
             read_input,
             image_format=cfg.INPUT.FORMAT,
             method=cfg.INPUT.RESIZE,
@@ -116,15 +117,15 @@ class Predictor:
 
     def __call__(
         self,
-        images: ImageLike | Sequence[ImageLike],
+        images: ImageLike | ModelInput | Sequence[ImageLike | ModelInput],
         classes: Iterable[str | Sequence[str]] | str | None = None,
         predict_from: str | None = None,
     ) -> Prediction | list[Prediction]:
         """Predict an image, or each of a list of them.
 
         Args:
-            images: each a path, a PIL image, or an array (H, W, 3) or (H, W) of uint8, RGB or grey. Those of a list
-                that have one size go through the model together.
+            images: each a path, a PIL image, or an array (H, W, 3) or (H, W) of uint8, RGB or grey, or what
+                :attr:`read` gives for these. Those of a list that have one size go through the model together.
             classes: any names to predict from the alignment, read by
                 :func:`icpc_d2.data.synonyms.names_of_classes`. The text embeddings of a class's names are averaged,
                 and the first one names it.
@@ -134,16 +135,16 @@ class Predictor:
             BadFileError: a file that is no readable image.
             ValueError: an image or a name that cannot be used, or the decoder is asked for other classes.
         """
-        if not isinstance(images, list | tuple):
+        if isinstance(images, ModelInput) or not isinstance(images, list | tuple):
             return self([images], classes, predict_from)[0]
         tokens, palette = None, self._palette
         if classes is not None:
             tokens, palette = self._vocabulary(names_of_classes(classes))
         predict_from = predict_from or (self.predict_from if classes is None else "alignment")
-        inputs = [self._read(image) for image in images]
+        inputs = [image if isinstance(image, ModelInput) else self.read(image) for image in images]
         by_size = defaultdict(list)
         for index, read in enumerate(inputs):
-            by_size[read.for_model["image"].shape].append(index)
+            by_size[read.size].append(index)
         predictions: dict[int, Prediction] = {}
         for indices in by_size.values():
             # Of one size alone: padding to a common one would change what the model sees of the smaller ones.

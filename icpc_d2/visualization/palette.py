@@ -52,6 +52,8 @@ class Palette:
     def paint(self, labels: np.ndarray) -> np.ndarray:
         """Paint integers (H, W) as (H, W, 3) uint8; whatever is not 0..K-1 counts as ignored, and is hatched."""
         known = self._known(labels)
+        if known.all():
+            return self.colors[labels]
         return np.where(known[..., None], self.colors[np.where(known, labels, 0)], hatch(*labels.shape))
 
     def present(self, *label_maps: np.ndarray) -> list[int]:

@@ -36,6 +36,7 @@ from icpc_d2.tools.predict.shards import Shard, find_shard
 from icpc_d2.tools.predict.source_predictor import SourcePredictor
 from icpc_d2.tools.predict.sources import find_sources, is_camera, read_list
 from icpc_d2.tools.predict.tally import Tally
+from icpc_d2.tools.predict.throughput import measure_model
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -85,6 +86,11 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--ray-address", metavar="ADDRESS", help="a Ray cluster that runs; $RAY_ADDRESS, else one is started here"
     )
     parser.add_argument("--workers", type=_positive, metavar="N", help="of Ray; one a GPU, or for each 4 CPU cores")
+    parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="then run the model alone on the images, and say what it is slowed down by",
+    )
     parser.add_argument("--frames", type=_count, default=0, metavar="N", help="of a video, at most; 0: all")
     parser.add_argument("--device", help="cpu, cuda, mps; a GPU if there is one")
     args = parser.parse_args(arguments)
@@ -92,6 +98,8 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("wanted is --input or --input-list")
     if args.engine != "ray" and (args.workers or args.ray_address):
         parser.error("--workers and --ray-address are of --engine ray")
+    if args.engine == "ray" and args.measure:
+        parser.error("--measure is of this process: leave out --engine ray")
     return args
 
 
@@ -144,7 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WorkersError as error:
         print(f"error: {error}\nWhat is done is recorded: --resume goes on from there.", file=sys.stderr)
         return 2
-    return tally.report(total)
+    status = tally.report(total)
+    if args.measure and tally.rate:
+        count, rate = measure_model(engine, left)
+        print(f"the model alone, on {count} of them: {rate:.2f} images/s, of which these are {tally.rate / rate:.1%}")
+    return status
 
 
 def start_engine(args: argparse.Namespace, shard: Shard) -> SourcePredictor | RayEngine:

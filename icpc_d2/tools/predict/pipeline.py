@@ -1,29 +1,32 @@
 """Many images through a model: read ahead of it, in batches of one size, and written behind it."""
 
+import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import numpy as np
-
+from icpc_d2.inference.exported_predictor import PreparedImage
+from icpc_d2.inference.image_reader import ModelInput
 from icpc_d2.inference.prediction import Prediction
 from icpc_d2.tools.predict.sources import Source
 
 Result = TypeVar("Result")
-Read = tuple[Source, np.ndarray]
+ReadImage = ModelInput | PreparedImage
+Read = tuple[Source, ReadImage]
 
 # What a file can do wrong: unreadable, not writable, too large for the memory of a GPU.
 FAILURES = (OSError, ValueError, RuntimeError)
 # Times the batch size: images that are read ahead, that wait for others of their size, and that are being written.
 AHEAD, WAITING, BEHIND = 2, 4, 2
-WORKERS = 4
+# Threads that read, and that write; drawings and PNG take longer than some models on a GPU.
+WORKERS = min(16, max(4, (os.cpu_count() or 1) // 2))
 
 
 def segment_images(
     sources: Iterable[Source],
-    read: Callable[[Source], np.ndarray],
-    predict: Callable[[list[np.ndarray]], list[Prediction]],
+    read: Callable[[Source], ReadImage],
+    predict: Callable[[list[ReadImage]], list[Prediction]],
     write: Callable[[Source, Prediction], None],
     batch_size: int,
 ) -> Iterator[tuple[Source, str | None]]:
@@ -45,14 +48,14 @@ def segment_images(
 
 
 def in_batches_of_one_size(images: Iterable[Read], batch_size: int, waiting: int) -> Iterator[list[Read]]:
-    """Group images by their size; of incomplete groups, the largest goes on when more than `waiting` images wait."""
+    """Group images by the size that the model sees; when more than `waiting` wait, the largest group goes on."""
     groups: dict[tuple[int, ...], list[Read]] = defaultdict(list)
     for source, image in images:
-        groups[image.shape].append((source, image))
-        if len(groups[image.shape]) == batch_size:
-            yield groups.pop(image.shape)
+        groups[image.size].append((source, image))
+        if len(groups[image.size]) == batch_size:
+            yield groups.pop(image.size)
         elif sum(map(len, groups.values())) > waiting:
-            yield groups.pop(max(groups, key=lambda shape: len(groups[shape])))
+            yield groups.pop(max(groups, key=lambda size: len(groups[size])))
     yield from groups.values()
 
 
@@ -74,7 +77,7 @@ def _in_order(
 
 
 def _without_failures(
-    images: Iterable[tuple[Source, "Future[np.ndarray]"]], failed: deque[tuple[Source, str]]
+    images: Iterable[tuple[Source, "Future[ReadImage]"]], failed: deque[tuple[Source, str]]
 ) -> Iterator[Read]:
     for source, future in images:
         if (reason := _reason(future)) is None:
@@ -85,7 +88,7 @@ def _without_failures(
 
 def _predicted(
     batches: Iterable[Sequence[Read]],
-    predict: Callable[[list[np.ndarray]], list[Prediction]],
+    predict: Callable[[list[ReadImage]], list[Prediction]],
     failed: deque[tuple[Source, str]],
 ) -> Iterator[tuple[Source, Prediction]]:
     for batch in batches:

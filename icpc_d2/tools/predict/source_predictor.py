@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from icpc_d2.inference.exported_predictor import ExportedPredictor
-from icpc_d2.inference.image_reader import to_rgb
 from icpc_d2.inference.prediction import KINDS, Prediction
 from icpc_d2.inference.predictor import Predictor
-from icpc_d2.tools.predict.pipeline import FAILURES, segment_images
+from icpc_d2.tools.predict.pipeline import FAILURES, ReadImage, segment_images
 from icpc_d2.tools.predict.remote import local_copy
 from icpc_d2.tools.predict.segment_video import segment_video, video_files
 from icpc_d2.tools.predict.sources import Source
@@ -40,12 +39,12 @@ class SourcePredictor:
             if source.kind != "image":
                 yield source, self._run_video(source)
 
-    def read(self, source: Source) -> np.ndarray:
-        """Read an image from its path or its address, (H, W, 3) uint8, RGB, by the values of the model's training."""
+    def read(self, source: Source) -> ReadImage:
+        """Read an image from its path or its address and resize it, as the predictor wants it."""
         with local_copy(source.place) as path:
-            return to_rgb(path, self.predictor.value_range)
+            return self.predictor.read(path)
 
-    def predict(self, images: list[np.ndarray]) -> list[Prediction]:
+    def predict(self, images: list[np.ndarray] | list[ReadImage]) -> list[Prediction]:
         """Predict images as the command line says."""
         return self.predictor(images, classes=self.args.classes, predict_from=self.args.predict_from)
 

@@ -54,9 +54,14 @@ class Tally:
                 self._images += failure is None
                 self._seconds = time.perf_counter() - start
 
+    @property
+    def rate(self) -> float:
+        """Images a second; 0 before there are any."""
+        return self._images / self._seconds if self._seconds else 0.0
+
     def report(self, total: int) -> int:
         """Say how many of `total` inputs are done, how fast, and which are not; return the exit status."""
-        rate = f", {self._images / self._seconds:.2f} images/s" if self._images and self._seconds > 1 else ""
+        rate = f", {self.rate:.2f} images/s" if self._images and self._seconds > 1 else ""
         print(f"{total - len(self.failures)} of {total} done, in {self._args.output}{rate}")
         for place, reason in self.failures.items():
             print(f"failed: {place}: {reason.removeprefix(f'{place}: ')}", file=sys.stderr)
