@@ -92,7 +92,15 @@ def test_study_and_figures(clone: Path, few_scenes: None, camvid: None, monkeypa
         run(command, monkeypatch)
         names.add(command.split()[-1])
         assert (clone / command.split()[-1]).stat().st_size > 1000
-    assert names == {"overlay.png", "regions.png", "tsne.png", "curves.svg", "confusion.svg", "prompts.svg"}
+    assert names == {
+        "overlay.png",
+        "regions.png",
+        "tsne.png",
+        "curves.svg",
+        "confusion.svg",
+        "prompts.svg",
+        "scenes.png",
+    }
 
 
 def test_evaluation(clone: Path, forgetful: None, monkeypatch: pytest.MonkeyPatch) -> None:

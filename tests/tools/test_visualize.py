@@ -1,7 +1,7 @@
 """Each figure from the command line, of tiny models on tiny pictures."""
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from open_clip import SimpleTokenizer
 from PIL import Image
 from torch.nn import functional as F
 
+from icpc_d2.data.scenes.captioned import STYLES, draw_captioned_scene
 from icpc_d2.tools.visualize.command import main
 from icpc_d2.tools.visualize.inspection import embeddings, nearest_words, score_maps
 from icpc_d2.tools.visualize.trained import dataset_samples, load_trained, split_title
@@ -106,6 +107,23 @@ def test_confusion(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) 
 def test_prompts(models: dict[str, str], tmp_path: Path, drawn: list[Figure]) -> None:
     draw("prompts", tmp_path / "prompts.pdf", models["icpc"], "--num-words", "3")
     assert len(drawn[0].axes[0].texts) == 8 * 3
+
+
+def test_scenes(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw("scenes", tmp_path / "scenes.png", "--num-images", "2", "--seed", "5")
+    (figure,) = drawn
+    assert_legible(figure)
+    panels = figure.get_axes()
+    assert [panel.get_title() for panel in panels] == [*STYLES, *[""] * len(STYLES)]
+    for panel, (index, style) in zip(panels, product(range(2), STYLES), strict=True):
+        scene = draw_captioned_scene((5, index), style)
+        np.testing.assert_array_equal(panel.get_images()[-1].get_array(), scene.image)
+        assert panel.get_xlabel().replace("\n", " ") == scene.captions[0]
+
+
+def test_no_scenes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scenes", "--num-images", "0", "--out", str(tmp_path / "out.png")]) == 1
+    assert "found --num-images 0 --seed 0, wanted at least 1" in capsys.readouterr().err
 
 
 def test_curves_of_a_folder_of_runs(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -6,6 +6,7 @@
     icpc visualize curves    DenseCLIP=output/denseclip ICPC=output/icpc --out curves.svg
     icpc visualize confusion output/quickstart --out confusion.pdf
     icpc visualize prompts   output/quickstart --out prompts.svg
+    icpc visualize scenes    --out scenes.png
 
 A model is the output folder of a training, or a checkpoint with its config inside of it or as `config.yaml` beside it;
 `TITLE=` before it names it in the figure. `curves` reads `metrics.json` alone; of a folder of runs it draws the mean.
@@ -29,7 +30,8 @@ def parse_args(arguments: Sequence[str] | None) -> Namespace:
     def add(name: str, draw: Draw, text: str, models: str | int, images: int = 0, classes: int = 0) -> ArgumentParser:
         """Add a kind of figure; with a default number of images or classes also the options that choose them."""
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("models", nargs=models, metavar="[TITLE=]MODEL")
+        if models:
+            command.add_argument("models", nargs=models, metavar="[TITLE=]MODEL")
         command.add_argument("--out", required=True, type=_path, metavar="FILE", help="ends in .png, .svg or .pdf")
         command.set_defaults(draw=draw)
         if images:
@@ -56,6 +58,9 @@ def parse_args(arguments: Sequence[str] | None) -> Namespace:
     confusion.add_argument("--num-classes", type=int, default=30, help="at most, those with most pixels (%(default)s)")
     prompts = add("prompts", figures.prompts_figure, "words nearest to the learned contexts", 1)
     prompts.add_argument("--num-words", type=int, default=5, help="of each vector (%(default)s)")
+    scenes = add("scenes", figures.scenes_figure, "captioned scenes in each style, without a model", 0)
+    scenes.add_argument("--num-images", type=int, default=4, help="a row each (%(default)s)")
+    scenes.add_argument("--seed", type=int, default=0, help="other scenes (%(default)s)")
     return parser.parse_args(arguments)
 
 

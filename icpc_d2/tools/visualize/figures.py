@@ -1,4 +1,4 @@
-"""The six figures of ``icpc visualize``: each takes the command line, and calls the plot with what the models give."""
+"""The figures of ``icpc visualize``: each takes the command line, and calls the plot with what the models give."""
 
 from argparse import Namespace
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from detectron2.evaluation import inference_on_dataset
 
+from icpc_d2.data.scenes.captioned import STYLES, draw_captioned_scene
 from icpc_d2.engine import Trainer
 from icpc_d2.engine.run_folder.metrics import find_runs, metric_curve
 from icpc_d2.evaluation import SemSegEvaluator
@@ -24,6 +25,7 @@ from icpc_d2.tools.visualize.trained import (
     load_trained,
     split_title,
 )
+from icpc_d2.visualization.captioned_images import CaptionedImage, draw_captioned_images
 from icpc_d2.visualization.confusion import draw_confusion
 from icpc_d2.visualization.curves import draw_curves
 from icpc_d2.visualization.prompt_words import draw_prompt_words
@@ -92,6 +94,17 @@ def confusion_figure(args: Namespace) -> None:
 def prompts_figure(args: Namespace) -> None:
     """Draw the words nearest to a model's learned context vectors."""
     draw_prompt_words(args.out, nearest_words(load_aligned(args.models[0]).model, args.num_words))
+
+
+def scenes_figure(args: Namespace) -> None:
+    """Draw captioned scenes, a row each, in all styles."""
+    if args.num_images < 1 or args.seed < 0:
+        raise ValueError(f"found --num-images {args.num_images} --seed {args.seed}, wanted at least 1 and at least 0.")
+    rows = []
+    for index in range(args.num_images):
+        scenes = [draw_captioned_scene((args.seed, index), style) for style in STYLES]
+        rows.append([CaptionedImage(scene.image, scene.captions[0]) for scene in scenes])
+    draw_captioned_images(args.out, rows, STYLES)
 
 
 def _samples(args: Namespace, trained: Trained) -> list[LabeledImage]:
