@@ -1,5 +1,6 @@
 """Images of a model's predictions, drawn while it is evaluated."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ class ImageWriter(DatasetEvaluator):
         self._output_dir = output_dir
         self._to_dataset, self._value_range = to_dataset, value_range
         self._samples = {s["file_name"]: s for s in spread(DatasetCatalog.get(dataset_name), num_images)}
+        stems = Counter(Path(file_name).stem for file_name in self._samples)
+        # Images of several folders may have one name: then that of the folder goes before it.
+        self._names = {
+            name: "_".join(Path(name).with_suffix("").parts[-2 if stems[Path(name).stem] > 1 else -1 :])
+            for name in self._samples
+        }
 
     def process(self, inputs: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> None:
         """Draw those of the batch that were chosen; `outputs` as for ``SemSegEvaluator``."""
@@ -53,7 +60,7 @@ class ImageWriter(DatasetEvaluator):
                 self._samples[file_name], prediction, metadata=self._metadata, value_range=self._value_range
             )
             PathManager.mkdirs(self._output_dir)
-            with PathManager.open(f"{self._output_dir}/{Path(file_name).stem}.png", "wb") as file:
+            with PathManager.open(f"{self._output_dir}/{self._names[file_name]}.png", "wb") as file:
                 Image.fromarray(drawn).save(file, format="PNG")
 
 

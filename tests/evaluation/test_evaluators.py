@@ -47,6 +47,16 @@ def test_images_of_a_set_whose_classes_have_another_order(dataset: TinyDataset, 
         np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted))
 
 
+def test_images_of_one_name_in_several_folders_are_all_drawn(dataset: TinyDataset, tmp_path: Path) -> None:
+    for sample, folder in zip(dataset.samples, ("x", "y", "y"), strict=True):
+        image = Path(sample["file_name"])
+        place = image.parent / folder / ("0.jpg" if image.stem != "2" else "2.jpg")
+        place.parent.mkdir(exist_ok=True)
+        sample["file_name"] = str(image.rename(place))
+    run(evaluation_cfg(tmp_path / "out", dataset.name, NUM_PICTURES=3), dataset)
+    assert sorted(path.name for path in (tmp_path / "out/pictures").iterdir()) == ["2.png", "x_0.png", "y_0.png"]
+
+
 def test_the_validation_loss_weighs_classes_as_the_config_says(dataset: TinyDataset, tmp_path: Path) -> None:
     cfg = evaluation_cfg(tmp_path, dataset.name)
     cfg.MODEL.CLASS_NAMES, cfg.MODEL.CLASS_WEIGHTS = TINY_CLASSES, [1.0, 0.5, 3.0, 1.0]
