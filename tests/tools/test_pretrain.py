@@ -163,11 +163,15 @@ def test_drawn_and_cached_scenes_are_the_same(cache: Path, trained: Path) -> Non
         assert np.array_equal(read[index].label, drawn[index].label)
 
 
-def test_a_cache_of_other_pictures_is_refused(cache: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_of_other_pictures_is_refused(
+    cache: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn = DrawnScenes("train", 8, tuple(load_config(VIT).PRETRAIN.STYLES))
     monkeypatch.setattr("icpc_d2.data.scenes.archive.SEEDS", {"train": 5})
     with pytest.raises(ValueError, match="other scenes than are drawn today: remove it"):
         archived(drawn, cache, 0)
+    with pytest.raises(SystemExit, match=r"error: .* remove it, and they are drawn again"):
+        pretrain(parse_args(arguments(tmp_path, cache)))
 
 
 def test_a_failed_drawing_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

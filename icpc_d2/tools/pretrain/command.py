@@ -58,13 +58,14 @@ def pretrain(args: Namespace) -> dict | None:
     """
     try:
         cfg = read_settings(args)
+        # Opens or draws the scenes of PRETRAIN.CACHE.
+        trainer = None if args.eval_only else PretrainTrainer(cfg)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    if args.eval_only:
+    if trainer is None:
         model = PretrainTrainer.build_model(cfg)
         CLIPCheckpointer(model, cfg.OUTPUT_DIR).load(cfg.MODEL.WEIGHTS, checkpointables=[])
         return PretrainTrainer.test(cfg, model)
-    trainer = PretrainTrainer(cfg)
     trainer.resume_or_load(resume=args.resume)
     results = trainer.train()
     if args.pack and comm.is_main_process():
