@@ -3,7 +3,9 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -140,6 +142,27 @@ def test_results_of_other_settings_are_not_gone_on_with(
     assert run(*arguments, "--classes", "grass, water") == 2
     assert "other settings: classes 'grass, sand', now 'grass, water'" in capsys.readouterr().err
     assert run(*arguments[:-1], "--classes", "grass, water") == 0
+
+
+def test_the_rate_beside_that_of_the_model_alone(
+    weights: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    batches, predict_batch = [], predict.SourcePredictor.predict
+
+    def note(self: predict.SourcePredictor, images: list) -> list:
+        batches.append([getattr(image, "size", None) for image in images])
+        return predict_batch(self, images)
+
+    monkeypatch.setattr(predict.SourcePredictor, "predict", note)
+    assert run(weights, tmp_path, "--input", photos, "--measure", "--batch-size", "2") == 1
+    said = capsys.readouterr().out
+    assert re.search(r"the model alone, on 11 of them: [\d.]+ images/s, of which these are [\d.]+%", said), said
+    # After the one that is looked at beforehand, the same images twice, those of a batch of one size.
+    assert all(len(set(sizes)) == 1 and len(sizes) <= 2 for sizes in batches)
+    seen = Counter(size for sizes in batches[1:] for size in sizes)
+    assert sum(seen.values()) == 22 and all(count % 2 == 0 for count in seen.values())
+    with pytest.raises(SystemExit):
+        run(weights, tmp_path, "--input", photos, "--measure", "--engine", "ray")
 
 
 def test_lists_and_addresses(weights: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
