@@ -11,7 +11,7 @@ import numpy as np
 from icpc_d2.data.scenes.captions import write_captions
 from icpc_d2.data.scenes.dataset import HEIGHT, IGNORE_LABEL, WIDTH, ignore_remainders, photograph
 from icpc_d2.data.scenes.drawing import Canvas, Random, halved, pick
-from icpc_d2.data.scenes.habits import FACES_ROAD, HABITS
+from icpc_d2.data.scenes.habits import FACES_ROAD, HABITS, Habit
 from icpc_d2.data.scenes.landscape import SKIES, draw_landscape
 from icpc_d2.data.scenes.styles import STYLES, restyle
 from icpc_d2.data.scenes.things import Thing
@@ -22,6 +22,7 @@ __all__ = ["KINDS", "STYLES", "SYNONYMS", "CaptionedScene", "Thing", "draw_capti
 # Of an image, in pixels: less of a landscape is not worth a word, less of a thing not to be recognized.
 SMALLEST_LANDSCAPE = 400
 SMALLEST_THING = 30
+NARROWEST_GROUND = 8
 # Of a thing: the share that must stay in sight, or it is not drawn there.
 IN_SIGHT = 0.65
 TRIES = 6
@@ -83,48 +84,51 @@ def _place_things(rng: Random, canvas: Canvas, horizon: int, along: bool) -> lis
     possible = [kind for kind, habit in HABITS.items() if present.intersection(habit.grounds)]
     weight = np.array([LABELLED_WEIGHT if kind in LABELLED else 1.0 for kind in possible])
     count = min(len(possible), int(rng.integers(1, 7)))
-    chosen = rng.choice(possible, count, replace=False, p=weight / weight.sum())
     feet = []
-    for kind in map(str, chosen):
+    for kind in map(str, rng.choice(possible, count, replace=False, p=weight / weight.sum())):
         habit = HABITS[kind]
+        ground = np.isin(landscape, [LANDSCAPE.index(name) for name in habit.grounds])
+        rows = _possible_rows(ground, habit, horizon)
         colors = habit.colors.split()
         usual = rng.choice(colors)  # often all of one colour, so that captions can count by colours
-        for _ in range(min(int(rng.geometric(0.5)), habit.most)):
+        for _ in range(min(int(rng.geometric(0.5)), habit.most) if len(rows) else 0):
             color = str(usual if rng.random() < 0.6 else rng.choice(colors))
-            depth = rng.uniform(*habit.depth)
-            in_sky = habit.grounds == ("sky",)
-            row = round(horizon * (0.2 + 0.75 * depth) if in_sky else horizon + (HEIGHT - horizon) * depth)
-            feet.append((not in_sky, row, kind, color))
+            row = int(rows[rng.integers(len(rows))])
+            feet.append((not habit.flies, row, kind, color, np.flatnonzero(ground[min(row, HEIGHT - 1)])))
     placed: list[tuple[str, str, str]] = []
     areas = np.zeros((2, 256), np.intp)
-    for _, row, kind, color in sorted(feet):
-        ground = _place_thing(rng, canvas, landscape, (horizon, row), (kind, color, along), areas)
-
-        if ground is not None:
-            placed.append((kind, color, ground))
+    for _, row, kind, color, columns in sorted(feet, key=lambda foot: foot[:4]):
+        x = _place_thing(rng, canvas, columns, (horizon, row), (kind, color, along), areas)
+        if x is not None:
+            placed.append((kind, color, LANDSCAPE[landscape[min(row, HEIGHT - 1), x]]))
     return placed
+
+
+def _possible_rows(ground: np.ndarray, habit: Habit, horizon: int) -> np.ndarray:
+    """Return the rows in which a thing's feet may be: in reach, and where its ground is wide enough."""
+    first, last = (
+        horizon * (0.2 + 0.75 * depth) if habit.flies else horizon + (HEIGHT - horizon) * depth for depth in habit.depth
+    )
+    rows = np.arange(round(first), round(last) + 1)
+    return rows[ground.sum(axis=1)[np.minimum(rows, HEIGHT - 1)] >= NARROWEST_GROUND]
 
 
 def _place_thing(
     rng: Random,
     canvas: Canvas,
-    landscape: np.ndarray,
+    columns: np.ndarray,  # where its ground is
     rows: tuple[int, int],  # of the horizon, and of the thing's feet
     look: tuple[str, str, bool],  # its kind, its colour, and whether the road leads away from us
     areas: np.ndarray,  # of the things that are there, (2, 256): in pixels when painted, and what is in sight of that
-) -> str | None:
-    """Paint a thing where it stands on its ground and hides no other; return the ground, or None without a place."""
+) -> int | None:
+    """Paint a thing where it hides no other; return the column of its middle, or None without a place."""
     (horizon, row), (kind, color, along) = rows, look
     habit = HABITS[kind]
-    grounds = [LANDSCAPE.index(ground) for ground in habit.grounds]
-    columns = np.flatnonzero(np.isin(landscape[min(row, HEIGHT - 1)], grounds))
-    if len(columns) == 0:
-        return None
-    in_sky = habit.grounds == ("sky",)
-    nearness = rng.uniform(0.5, 1) if in_sky else 0.4 + 0.6 * (row - horizon) / (HEIGHT - horizon)
+    nearness = rng.uniform(0.5, 1) if habit.flies else 0.4 + 0.6 * (row - horizon) / (HEIGHT - horizon)
     scale = 2 * nearness * HEIGHT  # of the image as seen from there, in the pixels of a sprite before it is halved
     more = {"building": (scale,), **dict.fromkeys(FACES_ROAD, (along,))}.get(kind, ())
-    sprite = habit.draw(rng, round(scale * rng.uniform(*habit.height)), *more, pick(rng, COLORS[color], 0.04))
+    paint = pick(rng, COLORS[color], 0.04) * np.float32(habit.brightness)
+    sprite = habit.draw(rng, round(scale * rng.uniform(*habit.height)), *more, paint)
     image, cover = halved(sprite)
     solid = cover > 0.5
     height, width = solid.shape
@@ -140,12 +144,12 @@ def _place_thing(
         hidden[: len(LANDSCAPE)] = 0
         if (areas[1] - hidden < IN_SIGHT * areas[0]).any():
             continue
-        if not in_sky and kind not in ("building", "bridge", "tower"):
+        if not habit.flies and kind not in ("building", "bridge", "tower"):
             canvas.shade(x, row, 0.6 * width, 0.08 * height, rng.uniform(0.3, 0.6))
         canvas.blend(image, cover, index, distance=0.3 * (1 - nearness) ** 2, x=left, y=top)
         areas[1] -= hidden
         areas[:, index] = solid[inside].sum()
-        return LANDSCAPE[landscape[min(row, HEIGHT - 1), x]]
+        return x
     return None
 
 

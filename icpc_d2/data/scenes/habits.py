@@ -20,12 +20,18 @@ class Habit(NamedTuple):
     height: tuple[float, float]  # range, in heights of the image as seen from its distance
     colors: str  # names of vocabulary.COLORS, with blanks between them
     most: int = 3  # in one scene
+    brightness: float = 1.0  # of its colours
+
+    @property
+    def flies(self) -> bool:
+        """Whether it is found in the sky, where its size is not of its distance."""
+        return self.grounds == ("sky",)
 
 
 LAND = ("grass", "road")
 HABITS: dict[str, Habit] = {
     "building": Habit(sprites.building, ("grass",), (0.0, 0.25), (0.5, 1.1), "red blue yellow white grey brown"),
-    "tree": Habit(sprites.tree, ("grass",), (0.02, 0.7), (0.45, 0.9), "green orange brown", 5),
+    "tree": Habit(sprites.tree, ("grass",), (0.02, 0.7), (0.45, 0.9), "green orange brown", 5, 0.72),
     "car": Habit(sprites.car, ("road",), (0.15, 1.0), (0.2, 0.28), PAINTS, 4),
     "person": Habit(sprites.person, LAND, (0.2, 1.05), (0.34, 0.46), "red blue green yellow white black", 4),
     "boat": Habit(sprites.boat, ("water",), (0.08, 0.95), (0.32, 0.55), "white blue red brown black", 4),
