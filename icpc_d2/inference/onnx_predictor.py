@@ -105,7 +105,9 @@ class OnnxPrediction:
                 ids = self.labels.astype(np.uint8 if len(self.classes) <= 256 else np.uint16)
                 Image.fromarray(ids).save(temporary)
             elif kind in ("overlay", "color"):
-                Image.fromarray(self.overlay() if kind == "overlay" else self.color()).save(temporary)
+                # Drawings take far longer to compress than to draw, for little.
+                options = {"compress_level": 1} if path.suffix.lower() == ".png" else {}
+                Image.fromarray(self.overlay() if kind == "overlay" else self.color()).save(temporary, **options)
             else:
                 raise ValueError(f"found {kind!r} for {path.name}; wanted is overlay, color, label (.png) or json.")
             os.replace(temporary, path)

@@ -9,7 +9,8 @@ from icpc_d2.analysis.timing import Outcome, alternate, max_abs_diff, max_rel_di
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere what is freed before the work still counts")
 def test_peak_growth_is_what_the_work_needs() -> None:
     torch.ones(100 << 18)  # 100 MiB that are freed again
-    assert 64 <= peak_growth(lambda: Outcome([torch.ones(64 << 18).sum()]), "cpu") < 80
+    # Some pages of what was freed may be in use again.
+    assert 62 <= peak_growth(lambda: Outcome([torch.ones(64 << 18).sum()]), "cpu") < 80
 
 
 def test_runs_alternate_after_a_warm_up() -> None:

@@ -11,6 +11,7 @@ from icpc_d2.data.scenes.captioned import KINDS, STYLES, SYNONYMS, CaptionedScen
 from icpc_d2.data.scenes.captions import write_captions
 from icpc_d2.data.scenes.dataset import HEIGHT, IGNORE_LABEL, SMALLEST_REGION, WIDTH
 from icpc_d2.data.scenes.vocabulary import COLORS, NUMBERS, plural
+from tests.support.documents import read, snippet
 
 NAMES = read_class_list("scenes_10").prompt_names
 COUNT = 60
@@ -174,3 +175,10 @@ def test_night_and_snow_are_said(style: str, words: str) -> None:
     captions = draw_captioned_scene((6, 1), style).captions
     assert re.search(words, captions[0])
     assert not any(re.search(rf"{words}", caption) for caption in draw_captioned_scene((6, 1)).captions)
+
+
+def test_the_scene_of_the_page_is_described_there() -> None:
+    code, names = snippet(read("icpc_d2/data/README.md"), "scene"), {}
+    exec(code, names)
+    said = re.findall(r"'(.*?)'", code.split("scene.captions")[1].splitlines()[0])
+    assert len(said) == 2 and {*said} <= {*names["scene"].captions}

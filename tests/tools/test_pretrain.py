@@ -89,7 +89,12 @@ def test_steps_are_those_of_a_plain_loop(trained: Path, cache: Path, tmp_path: P
 
 def test_the_loss_falls(cache: Path, tmp_path: Path) -> None:
     """On four pictures again and again, it falls below that of a guess."""
-    options = {"SOLVER.BASE_LR": 3e-3, "SOLVER.MAX_ITER": 40, "SOLVER.CHECKPOINT_PERIOD": 40, "PRETRAIN.MIN_CROP": 1.0}
+    options = {
+        "SOLVER.BASE_LR": 3e-3,
+        "SOLVER.MAX_ITER": 120,
+        "SOLVER.CHECKPOINT_PERIOD": 120,
+        "PRETRAIN.MIN_CROP": 1.0,
+    }
     options |= {"SOLVER.WEIGHT_DECAY": 0.0, "PRETRAIN.NUM_SCENES": 4, "PRETRAIN.NUM_VAL_SCENES": 0}
     trainer = PretrainTrainer(read_settings(parse_args(arguments(tmp_path, cache, **options))))
     trainer.train()
