@@ -83,9 +83,8 @@ class FoldedLateral(Lateral):
             return "plain"
         chains = expand(x.level, terms, sources)
         ends = [tuple(side * 2 ** len(chain.steps) for side in sources[chain.source].shape[2:]) for chain in chains]
-        if any(
-            may_differ(end, ends[0]) for end in ends
-        ):  # maps are interpolated on their way to the sum, which no kernel does
+        # Maps are interpolated on their way to the sum, which no kernel does.
+        if any(may_differ(end, ends[0]) for end in ends):
             return "plain"
         sizes = (x.feature[:, 0].numel(), self.conv.in_channels - self.channels, self.conv.out_channels)
         # Kernels are kept between calls without gradients that are not compiled; what runs an exported file makes them

@@ -28,8 +28,10 @@ def count_kernels(cfg: CfgNode, args: Namespace) -> dict[str, int]:
         Operators of the "forward" and "backward" pass of a training, of the "inference" of one image after others; of
         each part of ICPC, as "text_forward" and "text_backward"; and "read_backs" of a step with its optimizer.
     """
-    as_device = [patch.dict(table, cpu=table[args.as_device]) for table in (STRIP_BYTES, MACS_PER_OPERATOR)]
-    with as_device[0], as_device[1]:
+    with (
+        patch.dict(STRIP_BYTES, cpu=STRIP_BYTES[args.as_device]),
+        patch.dict(MACS_PER_OPERATOR, cpu=MACS_PER_OPERATOR[args.as_device]),
+    ):
         model = build_random(cfg)
         batch = random_batch(len(build.get_class_names(cfg)), args.batch, args.size)
         counts = _count_inference(model, batch[:1])
