@@ -148,6 +148,7 @@ class ICPCCheckpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict[str, Any]) -> None:
         weights, class_names = checkpoint.pop("model"), checkpoint.pop("class_names", [])
         quick_gelu = checkpoint.pop("quick_gelu", None)
+        is_clip = any(name.startswith("visual.") for name in weights)  # as OpenAI and open_clip save it
         if not self._new_classes:
             key_maps.check_classes(class_names, self._class_names)
         if self._new_classes:
@@ -156,11 +157,11 @@ class ICPCCheckpointer(DetectionCheckpointer):
             weights = self._convert_imagenet(weights, str(checkpoint.get("__author__")) == "Caffe2")
         elif is_resnet(weights) and self._has_imagenet_resnet():
             weights = self._convert_imagenet(rename_resnet(weights), from_caffe2=False)
-        elif any(name.startswith("visual.") for name in weights):  # as OpenAI and open_clip save it
-            weights = self._convert_clip(weights, quick_gelu)
+        elif is_clip:
+            weights = self._convert_clip(weights)
         else:
             weights = key_maps.fit_weights(weights, self.model.state_dict())
-        if quick_gelu is not None:  # older checkpoints do not say
+        if is_clip or quick_gelu is not None:  # older checkpoints of ours do not say
             check_activation(self.model, quick_gelu)
         missing = [name for name in self.model.state_dict().keys() - weights.keys() if not name.endswith(OPTIONAL)]
         if missing and self._whole:
@@ -171,9 +172,8 @@ class ICPCCheckpointer(DetectionCheckpointer):
         if missing := self.model.load_state_dict(weights, strict=False).missing_keys:
             logger.info(f"Left at their initial values: {_by_module(missing)}.")
 
-    def _convert_clip(self, weights: dict[str, Tensor], quick_gelu: bool | None) -> dict[str, Tensor]:
+    def _convert_clip(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         converted, dropped = key_maps.convert_clip(weights, self.model.state_dict())
-        check_activation(self.model, quick_gelu)
         if dropped:
             logger.info(f"Parts of CLIP that this model does without: {_by_module(dropped)}.")
         return converted

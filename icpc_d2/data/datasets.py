@@ -130,10 +130,15 @@ DATASETS = (
             *((f"scenes_{first}_sem_seg_{{}}", SCENES, TRAIN, first, make_scenes) for first in (20, 60)),
             # The same scenes in other styles.
             *(
-                (f"scenes_{style.replace(' ', '_')}_sem_seg_{{}}", styled_folder(style), VAL, None, make)
+                (
+                    f"scenes_{style.replace(' ', '_')}_sem_seg_{{}}",
+                    styled_folder(style),
+                    VAL,
+                    None,
+                    partial(make_scenes, style=style),
+                )
                 for style in STYLES
                 if style != "day"
-                for make in [partial(make_scenes, style=style)]
             ),
             ("scenes_captioned_sem_seg_{}", CAPTIONED_FOLDER, TRAIN | VAL, None, make_captioned_scenes),
         )

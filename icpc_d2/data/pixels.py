@@ -1,8 +1,10 @@
 """Pixels of more than 8 bits: what white is, is known of few kinds; of the others somebody must say it."""
 
 import logging
+import math
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -62,6 +64,12 @@ def to_8_bit_rgb(
         _warn_of_empty_bits(name, int(highest), white, warn)
         grey = (pixels >> (white.bit_length() - 8)).clip(0, 255).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def is_value_range(ends: Sequence[Any]) -> bool:
+    """Tell whether these are the values of black and of white: two finite numbers, in this order."""
+    are_numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
+    return len(ends) == 2 and are_numbers and -math.inf < ends[0] < ends[1] < math.inf
 
 
 def scale_to_8_bit(pixels: np.ndarray, value_range: Sequence[float]) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""The values that a run's keys may have: what would end it hours later, or spoil it without a word, is refused."""
+"""The values that a run's keys may have: what would end it hours later, or spoil it without a word, is refused.
+
+Not in `icpc_d2.config`, which imports nothing of ours: some ranges are what parts of `icpc_d2.data` take.
+"""
 
 import math
 from collections.abc import Callable
@@ -8,6 +11,7 @@ from detectron2.config import CfgNode
 
 from icpc_d2.config.load import ConfigError, leaves
 from icpc_d2.data.class_frequency import REPEAT_SAMPLER
+from icpc_d2.data.pixels import is_value_range
 from icpc_d2.data.resizing import METHODS
 
 Rule = tuple[Callable[[Any], bool], str]  # what a value must be, and that in words
@@ -15,10 +19,6 @@ Rule = tuple[Callable[[Any], bool], str]  # what a value must be, and that in wo
 
 def _at_least(smallest: int) -> Rule:
     return lambda n: n >= smallest, f"{smallest} or more"
-
-
-def _are_numbers(values: Any) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 # NaN is in none of these ranges.
@@ -46,14 +46,15 @@ RANGES: dict[str, Rule] = {
     ),
     **dict.fromkeys(
         (
-            *("SOLVER.BASE_LR", "SOLVER.POLY_POWER", "SOLVER.CLIP_GRADIENTS.CLIP_VALUE"),
-            *("MODEL.ALIGNMENT.TEMPERATURE", "MODEL.CONTRASTIVE.TEMPERATURE", "PRETRAIN.TEMPERATURE"),
+            *("SOLVER.BASE_LR", "SOLVER.CLIP_GRADIENTS.CLIP_VALUE"),
+            *("MODEL.ALIGNMENT.TEMPERATURE", "MODEL.CONTRASTIVE.TEMPERATURE"),
         ),
         ABOVE_ZERO,
     ),
     **dict.fromkeys(
         (
-            *("SOLVER.BACKBONE_MULTIPLIER", "SOLVER.WEIGHT_DECAY", "SOLVER.POLY_END_LR", "SOLVER.WARMUP_FACTOR"),
+            *("SOLVER.BACKBONE_MULTIPLIER", "SOLVER.WEIGHT_DECAY", "SOLVER.WARMUP_FACTOR"),
+            *("SOLVER.POLY_END_LR", "SOLVER.POLY_POWER"),  # a power of 0 keeps the rate
             *("MODEL.SEM_SEG_HEAD.LOSS_WEIGHT", "MODEL.ALIGNMENT.LOSS_WEIGHT", "MODEL.CONTRASTIVE.LOSS_WEIGHT"),
         ),
         FROM_ZERO,
@@ -78,7 +79,7 @@ RANGES: dict[str, Rule] = {
     ),
     "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA": (lambda x: 0 < x <= 1, "a share above 0, up to 1"),
     "INPUT.VALUE_RANGE": (
-        lambda ends: not ends or (len(ends) == 2 and _are_numbers(ends) and ends[0] < ends[1] < math.inf),
+        lambda ends: not ends or is_value_range(ends),
         "the values of black and of white, as [0, 4095], or none",
     ),
     "DATASETS.SUFFIXES": (
@@ -90,7 +91,7 @@ RANGES: dict[str, Rule] = {
 
 
 def check_ranges(cfg: CfgNode) -> None:
-    """Check values that every training reads; a ConfigError names the one that is out of range."""
+    """Check the values of a run; a ConfigError names the one that is out of range."""
     values = dict(leaves(cfg))
     for key, (is_right, wanted) in RANGES.items():
         if not is_right(values[key]):

@@ -116,6 +116,8 @@ def data(tmp_path: Path, logs_as_before: None) -> Path:
         (["INPUT.FORMAT", "HSV"], "INPUT.FORMAT is 'HSV', wanted RGB or BGR."),
         (["INPUT.CROP.SIZE", "[512]"], "INPUT.CROP.SIZE is [512], wanted height and width in pixels"),
         (["MODEL.BACKBONE.FREEZE_AT", "6"], "MODEL.BACKBONE.FREEZE_AT is 6, wanted 0 (all trains) to 5"),
+        (["SOLVER.POLY_POWER", "-0.9"], "SOLVER.POLY_POWER is -0.9, wanted a number of 0 or more."),
+        (["INPUT.VALUE_RANGE", "[-1e999, 5]"], "VALUE_RANGE is [-inf, 5], wanted the values of black and of white"),
         (["INPUT.ON_BAD_FILE", "ignore"], "INPUT.ON_BAD_FILE is 'ignore', wanted raise or skip."),
     ],
 )

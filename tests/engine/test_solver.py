@@ -11,6 +11,7 @@ from torch import nn
 import icpc_d2  # noqa: F401  registers the models
 from icpc_d2.config import add_icpc_config
 from icpc_d2.config.resolve import resolve_norms
+from icpc_d2.engine.ranges import check_ranges
 from icpc_d2.engine.solver import (
     PolySchedule,
     build_lr_scheduler,
@@ -115,6 +116,12 @@ def test_poly_after_a_linear_warm_up() -> None:
         expected = 0.1 * start + (poly - 0.1 * start) * iteration / warm_up if iteration < warm_up else poly
         assert backbone == pytest.approx(expected, rel=1e-6), iteration
     assert found[-1] == pytest.approx([end, end])
+
+
+def test_a_power_of_zero_keeps_the_rates() -> None:
+    cfg = make_cfg("", "SOLVER.POLY_POWER", 0.0, "SOLVER.WARMUP_ITERS", 0, "SOLVER.MAX_ITER", 3)
+    check_ranges(cfg)
+    assert rates(cfg) == [pytest.approx([1e-4, 1e-5])] * 4
 
 
 # By mmcv's formulas for DenseCLIP's config. Its warm-up multiplies the decay: up to 1.7 % more in between.

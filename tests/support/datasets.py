@@ -1,5 +1,6 @@
 """Small images and label maps, on disk where data sets have them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,15 @@ def label_map(num_ids: int, height: int = 64, width: int = 96) -> np.ndarray:
     """Squares of 16 pixels, each of some id below `num_ids`."""
     ids = np.random.default_rng(0).integers(0, num_ids, (height // 16, width // 16), np.uint8)
     return ids.repeat(16, 0).repeat(16, 1)
+
+
+def save_photos(folder: Path, names: Sequence[str], sizes: Sequence[tuple[int, int]], broken: str) -> Path:
+    """Write a picture of blocks for each name, of these widths and heights in turns, and cut off the broken one."""
+    for index, name in enumerate(names):
+        blocks = np.random.default_rng(index).integers(0, 256, (3, 4, 3), np.uint8)
+        Image.fromarray(blocks).resize(sizes[index % len(sizes)]).save(folder / f"{name}.png")
+    (folder / f"{broken}.png").write_bytes((folder / f"{broken}.png").read_bytes()[:60])
+    return folder
 
 
 def save_folder_dataset(folder: Path, num_classes: int = 3) -> None:

@@ -20,6 +20,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The quickstart's model, for images whose shorter side is 32 pixels."""
+    return str(write_checkpoint(tmp_path_factory.mktemp("model"), tiny_cfg("INPUT.MIN_SIZE_TEST", 32)))
+
+
+@pytest.fixture(scope="session")
 def predictor(checkpoint: Path) -> Predictor:
     """The model of `checkpoint` on the CPU."""
     return Predictor(checkpoint, device="cpu")

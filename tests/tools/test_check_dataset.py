@@ -250,7 +250,7 @@ def test_incomplete_arguments_are_refused(capsys: pytest.CaptureFixture[str]) ->
         with pytest.raises(SystemExit):
             check_dataset.main(arguments)
         assert "give the name of a data set, or --images, --labels and --classes" in capsys.readouterr().err
-    for ends in (["4095", "0"], ["5", "5"], ["0", "nan"]):
+    for ends in (["4095", "0"], ["5", "5"], ["0", "nan"], ["0", "inf"]):
         with pytest.raises(SystemExit):
             check_dataset.main(["name", "--value-range", *ends])
         assert "wanted are the values of black and of white, in this order" in capsys.readouterr().err

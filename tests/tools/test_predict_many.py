@@ -18,30 +18,21 @@ from PIL import Image
 
 from icpc_d2.inference.predictor import Predictor
 from icpc_d2.tools.predict import command as predict
+from icpc_d2.tools.predict import throughput
 from icpc_d2.tools.predict.manifest import Manifest
 from icpc_d2.tools.predict.pipeline import in_batches_of_one_size, segment_images
 from icpc_d2.tools.predict.shards import Shard, find_shard
 from icpc_d2.tools.predict.sources import Source, find_sources
-from tests.support.checkpoints import tiny_cfg, write_checkpoint
+from tests.support.datasets import save_photos
 
 SIZES = ((48, 64), (64, 48), (40, 40))
 COUNT = 12
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_checkpoint(tmp_path_factory.mktemp("model"), tiny_cfg("INPUT.MIN_SIZE_TEST", 32)))
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve pictures of three sizes, one of which is broken."""
-    folder = tmp_path_factory.mktemp("photos")
-    for index in range(COUNT):
-        blocks = np.random.default_rng(index).integers(0, 256, (3, 4, 3), np.uint8)
-        Image.fromarray(blocks).resize(SIZES[index % 3]).save(folder / f"{index:02d}.png")
-    (folder / "05.png").write_bytes((folder / "05.png").read_bytes()[:60])
-    return folder
+    return save_photos(tmp_path_factory.mktemp("photos"), [f"{index:02d}" for index in range(COUNT)], SIZES, "05")
 
 
 def run(weights: str, output: Path, *arguments: Any) -> int:
@@ -163,6 +154,9 @@ def test_the_rate_beside_that_of_the_model_alone(
     assert sum(seen.values()) == 22 and all(count % 2 == 0 for count in seen.values())
     with pytest.raises(SystemExit):
         run(weights, tmp_path, "--input", photos, "--measure", "--engine", "ray")
+    monkeypatch.setattr(throughput, "MEASURED", 1)
+    assert run(weights, tmp_path, "--input", photos / "05.png", photos / "00.png", "--measure") == 1
+    assert "the model alone, on 0 of them: none can be used" in capsys.readouterr().out
 
 
 def test_lists_and_addresses(weights: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -18,13 +18,12 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from icpc_d2.tools.predict import command as predict
 from icpc_d2.tools.predict import ray_engine
 from icpc_d2.tools.predict.ray_engine import RayWorker, Workers, plan_workers
 from icpc_d2.tools.predict.sources import Source, find_sources
-from tests.support.checkpoints import tiny_cfg, write_checkpoint
+from tests.support.datasets import save_photos
 from tests.support.programs import ROOT
 
 COUNT = int(os.environ.get("ICPC_TEST_PICTURES", 40))
@@ -32,19 +31,10 @@ BROKEN = COUNT // 3
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_checkpoint(tmp_path_factory.mktemp("model"), tiny_cfg("INPUT.MIN_SIZE_TEST", 32)))
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures of two sizes, one of which is broken."""
-    folder = tmp_path_factory.mktemp("photos")
-    for index in range(COUNT):
-        blocks = np.random.default_rng(index).integers(0, 256, (3, 4, 3), np.uint8)
-        Image.fromarray(blocks).resize([(48, 64), (40, 40)][index % 2]).save(folder / f"{index:05d}.png")
-    (folder / f"{BROKEN:05d}.png").write_bytes(b"no picture")
-    return folder
+    names = [f"{index:05d}" for index in range(COUNT)]
+    return save_photos(tmp_path_factory.mktemp("photos"), names, [(48, 64), (40, 40)], names[BROKEN])
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ Exit status: 1 when there are errors; warnings alone are 0.
 
 import argparse
 import json
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -26,6 +25,7 @@ from icpc_d2.data.class_list import ignore_label_of, read_class_list
 from icpc_d2.data.class_matching import class_order, label_code_of
 from icpc_d2.data.folders import PREFIX, register_folders
 from icpc_d2.data.pairing import Pair, Pairing, pair_files
+from icpc_d2.data.pixels import is_value_range
 from icpc_d2.data.reading import BadFileError, read_image, read_label
 from icpc_d2.tools.check_dataset.faults import Fault, Reading, Report, inspect
 from icpc_d2.visualization import Palette
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if bool(args.name) == bool(args.images) or len({bool(args.images), bool(args.labels), bool(args.classes)}) > 1:
         parser.error("give the name of a data set, or --images, --labels and --classes.")
-    if args.value_range and not args.value_range[0] < args.value_range[1] < math.inf:
+    if args.value_range and not is_value_range(args.value_range):
         parser.error(
             f"--value-range is {args.value_range}; wanted are the values of black and of white, in this order."
         )

@@ -155,7 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     status = tally.report(total)
     if args.measure and tally.rate:
         count, rate = measure_model(engine, left)
-        print(f"the model alone, on {count} of them: {rate:.2f} images/s, of which these are {tally.rate / rate:.1%}")
+        share = f"{rate:.2f} images/s, of which these are {tally.rate / rate:.1%}" if count else "none can be used"
+        print(f"the model alone, on {count} of them: {share}")
     return status
 
 

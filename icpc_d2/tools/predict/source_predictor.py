@@ -1,7 +1,7 @@
 """A predictor at work on the inputs of a command line: the files of each of them, or why there are none."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ class SourcePredictor:
         """
         self.predict([np.zeros((32, 32, 3), np.uint8)])[0].overlay(self.args.alpha)
 
-    def results(self, sources: Sequence[Source]) -> Iterator[tuple[Source, str | None]]:
+    def results(self, sources: Sequence[Source]) -> Generator[tuple[Source, str | None], None, None]:
         """Segment the images, and then each video; yield each when its files are written, with what went wrong."""
         images = [source for source in sources if source.kind == "image"]
         yield from segment_images(images, self.read, self.predict, self.write, self.args.batch_size)

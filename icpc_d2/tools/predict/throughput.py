@@ -15,7 +15,7 @@ def measure_model(predictor: SourcePredictor, sources: Sequence[Source]) -> tupl
     """Predict images in a loop, evenly taken from the sources, in batches as always.
 
     Returns:
-        Their number, and images a second; 0 if there is none that can be used.
+        Their number, and images a second; 0 if none of those taken can be used.
     """
     images = [source for source in sources if source.kind == "image"]
     read: list[Read] = []
