@@ -3,7 +3,7 @@
 Like all training samples here, the n-th one of a training is drawn by (seed, n), whoever draws it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from open_clip import SimpleTokenizer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from icpc_d2.data.loader import NumberedSampler
 from icpc_d2.data.scenes.archive import SceneRecord
@@ -50,12 +50,27 @@ class CaptionedPictures(Dataset):
         top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
         crop = scene.image[top : top + rows, left : left + columns]
         if crop.shape[:2] != self._size:
-            way = cv2.INTER_AREA if rows > self._size[0] else cv2.INTER_LINEAR
+            # Means of areas cost four times as much, and show no more where hardly a pixel is left out.
+            way = cv2.INTER_AREA if rows > 1.3 * self._size[0] else cv2.INTER_LINEAR
             crop = cv2.resize(crop, self._size[::-1], interpolation=way)
         count = rng.integers(1, self._max_sentences + 1)
         sentences = [scene.captions[chosen] for chosen in rng.permutation(len(scene.captions))[:count]]
         image = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
         return {"image": image, "tokens": caption_tokens(*sentences), "index": index}
+
+
+class PaintedScenes(Sampler):
+    """A sampler of scenes as one of their pictures: all paints of a scene follow each other, so that a batch has them.
+
+    Where the same things are there in other colours, their captions tell by the colours alone which is which.
+    """
+
+    def __init__(self, scenes: Iterable[int], paints: int) -> None:
+        self._scenes, self._paints = scenes, paints
+
+    def __iter__(self) -> Iterator[int]:
+        for scene in self._scenes:
+            yield from range(scene * self._paints, (scene + 1) * self._paints)
 
 
 def caption_tokens(*sentences: str) -> Tensor:

@@ -37,23 +37,25 @@ class SceneRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class DrawnScenes(Dataset):
-    """The first `count` scenes of a split, each drawn whenever it is asked for."""
+    """The first `count` scenes of a split in each of their paints, one after the other, drawn when they are asked for."""
 
     split: str  # "train" or "val"
     count: int
     styles: tuple[str, ...]  # which the scenes have in turns
+    paints: int = 1  # of each scene, see `draw_captioned_scene`
 
     def __post_init__(self) -> None:
         if unknown := [style for style in self.styles if style not in STYLES] or not self.styles:
             raise ValueError(f"PRETRAIN.STYLES has {unknown or 'nothing'}; a scene's style is one of {list(STYLES)}.")
 
     def __len__(self) -> int:
-        return self.count
+        return self.count * self.paints
 
     def __getitem__(self, index: int) -> SceneRecord:
         """Draw a scene, always the same for an index."""
         cv2.setNumThreads(1)  # the workers are as many as the cores
-        scene = draw_captioned_scene((SEEDS[self.split], index), self.styles[index % len(self.styles)])
+        number, paint = divmod(index, self.paints)
+        scene = draw_captioned_scene((SEEDS[self.split], number), self.styles[number % len(self.styles)], paint)
         things = [[thing.kind, thing.color] for thing in scene.things]
         return SceneRecord(scene.image, scene.labels, list(scene.captions), things)
 
@@ -81,11 +83,12 @@ def archived(scenes: DrawnScenes, root: Path, num_workers: int) -> SceneArchive:
         ValueError: the folder holds other pictures than are drawn today.
     """
     styles = "-".join(style.replace(" ", "_") for style in scenes.styles)
-    folder = root / f"{scenes.split}-{scenes.count}-{styles}"
+    paints = f"-{scenes.paints}_paints" if scenes.paints > 1 else ""
+    folder = root / f"{scenes.split}-{scenes.count}-{styles}{paints}"
     if not folder.is_dir():
         _draw_into(folder, scenes, num_workers)
     archive, first = SceneArchive(folder), scenes[0]
-    if len(archive) != scenes.count or not _same(archive[0], first):
+    if len(archive) != len(scenes) or not _same(archive[0], first):
         raise ValueError(f"{folder} holds other scenes than are drawn today: remove it, and they are drawn again.")
     return archive
 
@@ -100,7 +103,7 @@ def _draw_into(folder: Path, scenes: DrawnScenes, num_workers: int) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:32]}-", dir=folder.parent))
     try:
-        shape = (scenes.count, HEIGHT, WIDTH)
+        shape = (len(scenes), HEIGHT, WIDTH)
         images = open_memmap(temporary / IMAGES, "w+", np.uint8, (*shape, 3))
         labels = open_memmap(temporary / LABELS, "w+", np.uint8, shape)
         facts = []
@@ -110,7 +113,7 @@ def _draw_into(folder: Path, scenes: DrawnScenes, num_workers: int) -> None:
             images[index], labels[index] = scene.image, scene.label
             facts.append([scene.captions, scene.things])
             if index % 2000 == 0:
-                logger.info("Drawing scene %d of %d into %s.", index, scenes.count, folder)
+                logger.info("Drawing scene %d of %d into %s.", index, len(scenes), folder)
         images.flush()
         labels.flush()
         (temporary / FACTS).write_text(json.dumps(facts), encoding="utf-8")

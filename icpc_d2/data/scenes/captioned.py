@@ -53,8 +53,11 @@ class CaptionedScene:
     weather: str
 
 
-def draw_captioned_scene(seed: int | tuple[int, ...], style: str = "day") -> CaptionedScene:
-    """Draw one captioned scene; of a seed, the things are the same in every style.
+def draw_captioned_scene(seed: int | tuple[int, ...], style: str = "day", paint: int = 0) -> CaptionedScene:
+    """Draw one captioned scene; of a seed, the things are the same in every style and paint.
+
+    Args:
+        paint: 0, or the number of a drawing in which the same things have other colours, most often each other's.
 
     Raises:
         ValueError: there is no such style.
@@ -62,7 +65,7 @@ def draw_captioned_scene(seed: int | tuple[int, ...], style: str = "day") -> Cap
     content, look, words = (np.random.default_rng(sequence) for sequence in np.random.SeedSequence(seed).spawn(3))
     weather = int(content.integers(len(SKIES)))
     canvas, horizon, along = draw_landscape(content, (HEIGHT, WIDTH), weather)
-    placed = _place_things(content, canvas, horizon, along)
+    placed = _place_things(content, canvas, (horizon, along), paint)
     label_of = np.full(256, IGNORE_LABEL, np.uint8)
     for index, kind in enumerate((*LANDSCAPE, *(kind for kind, _, _ in placed))):
         if kind in LABELLED:
@@ -74,12 +77,12 @@ def draw_captioned_scene(seed: int | tuple[int, ...], style: str = "day") -> Cap
     return CaptionedScene(image, labels, captions, things, style, WEATHER[weather])
 
 
-def _place_things(rng: Random, canvas: Canvas, horizon: int, along: bool) -> list[tuple[str, str, str]]:
+def _place_things(rng: Random, canvas: Canvas, view: tuple[int, bool], paint: int) -> list[tuple[str, str, str]]:
     """Paint things, far ones first; return (kind, colour, ground) of each. Labels become numbers of things.
 
     The number of a thing is its place in the list, after those of the landscapes.
     """
-    landscape = canvas.label.copy()
+    (horizon, along), landscape = view, canvas.label.copy()
     present = {kind for index, kind in enumerate(LANDSCAPE) if (landscape == index).sum() >= SMALLEST_LANDSCAPE}
     possible = [kind for kind, habit in HABITS.items() if present.intersection(habit.grounds)]
     weight = np.array([LABELLED_WEIGHT if kind in LABELLED else 1.0 for kind in possible])
@@ -97,11 +100,26 @@ def _place_things(rng: Random, canvas: Canvas, horizon: int, along: bool) -> lis
             feet.append((not habit.flies, row, kind, color, np.flatnonzero(ground[min(row, HEIGHT - 1)])))
     placed: list[tuple[str, str, str]] = []
     areas = np.zeros((2, 256), np.intp)
-    for _, row, kind, color, columns in sorted(feet, key=lambda foot: foot[:4]):
+    feet = sorted(feet, key=lambda foot: foot[:4])
+    colors = _painted([(kind, color) for _, _, kind, color, _ in feet], paint)
+    for (_, row, kind, _, columns), color in zip(feet, colors, strict=True):
         x = _place_thing(rng, canvas, columns, (horizon, row), (kind, color, along), areas)
         if x is not None:
             placed.append((kind, color, LANDSCAPE[landscape[min(row, HEIGHT - 1), x]]))
     return placed
+
+
+def _painted(things: list[tuple[str, str]], paint: int) -> list[str]:
+    """Return the colours of (kind, colour) in a paint: those of the next kinds, or the kind's own next ones."""
+    usual = dict(reversed(things))  # of each kind the first thing's colour
+    kinds = list(usual)
+    painted = []
+    for kind, color in things:
+        colors = HABITS[kind].colors.split()
+        lent = usual[kinds[(kinds.index(kind) + paint) % len(kinds)]]
+        own = colors[(colors.index(color) + paint) % len(colors)]
+        painted.append(lent if paint and lent != color and lent in colors else own)
+    return painted
 
 
 def _possible_rows(ground: np.ndarray, habit: Habit, horizon: int) -> np.ndarray:

@@ -59,6 +59,7 @@ def check_settings(cfg: CfgNode) -> None:
         ("NUM_VAL_SCENES", keys.NUM_VAL_SCENES >= 0, "0 (no evaluation) or more"),
         ("SIZE", size_is_right, "height and width in pixels, each 32 or more, as [160, 208]"),
         ("STYLES", keys.STYLES and not set(keys.STYLES) - set(STYLES), f"one or more of {list(STYLES)}"),
+        ("PAINTS", keys.PAINTS >= 1, "1 (no scene twice) or more"),
         ("MIN_CROP", 0 < keys.MIN_CROP <= 1, "a share above 0, up to 1"),
         ("MAX_SENTENCES", keys.MAX_SENTENCES >= 1, "1 or more"),
         ("TEMPERATURE", 0.01 <= keys.TEMPERATURE <= 1, "0.01 (the lowest that CLIP allows) to 1"),

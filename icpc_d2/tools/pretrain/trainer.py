@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.checkpoint.key_maps import CLIP_UNUSED, check_activation, fit_weights
-from icpc_d2.data.captioned_pictures import CaptionedPictures, build_pictures_loader
+from icpc_d2.data.captioned_pictures import CaptionedPictures, PaintedScenes, build_pictures_loader
 from icpc_d2.data.class_list import read_class_list
 from icpc_d2.data.loader import NumberedSampler, build_sampler
 from icpc_d2.data.scenes.archive import DrawnScenes, SceneRecord, archived, as_it_is
@@ -89,8 +89,15 @@ class PretrainTrainer(Trainer):
         keys, rank, size = cfg.PRETRAIN, comm.get_rank(), comm.get_world_size()
         scenes = build_scenes(cfg, "train")
         pictures = CaptionedPictures(scenes, keys.SIZE, keys.MIN_CROP, keys.MAX_SENTENCES, cfg.SEED)
-        sampler = NumberedSampler(build_sampler("TrainingSampler", len(pictures), cfg.SEED), rank, size)
-        return build_pictures_loader(pictures, sampler, images_at_once(cfg, size), cfg.DATALOADER.NUM_WORKERS)
+        painted = PaintedScenes(build_sampler("TrainingSampler", keys.NUM_SCENES, cfg.SEED), keys.PAINTS)
+        sampler = NumberedSampler(painted, rank, size)
+        batch_size = images_at_once(cfg, size)
+        if batch_size % keys.PAINTS:
+            raise ValueError(
+                f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}; wanted a multiple of PRETRAIN.PAINTS, which is "
+                f"{keys.PAINTS}, for each of {size} processes: a batch has all paints of its scenes."
+            )
+        return build_pictures_loader(pictures, sampler, batch_size, cfg.DATALOADER.NUM_WORKERS)
 
     @classmethod
     def test(
@@ -126,8 +133,8 @@ def build_scenes(cfg: CfgNode, split: str) -> Sequence[SceneRecord]:
     The main process draws into the cache, the others wait.
     """
     keys = cfg.PRETRAIN
-    count = keys.NUM_SCENES if split == "train" else keys.NUM_VAL_SCENES
-    scenes = DrawnScenes(split, count, tuple(keys.STYLES))
+    count, paints = (keys.NUM_SCENES, keys.PAINTS) if split == "train" else (keys.NUM_VAL_SCENES, 1)
+    scenes = DrawnScenes(split, count, tuple(keys.STYLES), paints)
     if not keys.CACHE:
         return scenes
     root, num_workers = Path(keys.CACHE), cfg.DATALOADER.NUM_WORKERS
