@@ -44,6 +44,6 @@ def test_they_tell_scenes_that_they_have_not_seen(name: str) -> None:
     drawn = DrawnScenes("val", NUM_SCENES, ("day", "night", "line drawing", "snow"))
     scenes = [drawn[index] for index in range(NUM_SCENES)]
     figures = evaluate_zero_shot(model, scenes, SYNONYMS, read_class_list("scenes_10").prompt_names)
-    assert figures["mAP"] > figures["mAP_chance"]
+    assert figures["mAP"] > 2.5 * figures["mAP_chance"]
     for way in ("captions", "images"):
-        assert figures[f"R@5_{way}"] > 2 * 100 * 5 / NUM_SCENES, "twice what a guess finds"
+        assert figures[f"R@5_{way}"] > 90

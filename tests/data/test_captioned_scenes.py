@@ -25,7 +25,7 @@ COUNTED = re.compile(
 
 @pytest.fixture(scope="module")
 def drawn() -> list[CaptionedScene]:
-    return [draw_captioned_scene((3, index), STYLES[index % len(STYLES)]) for index in range(COUNT)]
+    return [draw_captioned_scene((3, index), STYLES[index % len(STYLES)], index // 40) for index in range(COUNT)]
 
 
 def test_the_same_seed_draws_the_same_scene(drawn: list[CaptionedScene]) -> None:
@@ -45,6 +45,26 @@ def test_of_a_seed_the_styles_show_the_same_things() -> None:
             assert thing.kind == by_day.kind
             np.testing.assert_array_equal(thing.mask, by_day.mask)
     assert len({scene.image.tobytes() for scene in scenes}) == len(STYLES)
+
+
+def test_in_another_paint_each_kind_has_another_color() -> None:
+    compared, exchanged = 0, 0
+    for index in range(16):
+        by_kind = [Counter(), Counter()]
+        colors: list[dict[str, str | None]] = [{}, {}]
+        for paint in (0, 1):
+            for thing in draw_captioned_scene((8, index), paint=paint).things:
+                if thing.ground:
+                    by_kind[paint][thing.kind] += 1
+                    colors[paint][thing.kind] = thing.color
+        assert abs(by_kind[0].total() - by_kind[1].total()) <= 2
+        for kind in by_kind[0]:
+            if by_kind[0][kind] == by_kind[1][kind] == 1:
+                compared += 1
+                assert colors[1][kind] != colors[0][kind], (index, kind)
+                exchanged += colors[1][kind] in colors[0].values()
+    assert compared >= 15
+    assert exchanged >= compared / 4, "colours of other things of the scene"
 
 
 def test_an_unknown_style_is_refused() -> None:

@@ -168,6 +168,27 @@ def test_drawn_and_cached_scenes_are_the_same(cache: Path, trained: Path) -> Non
         assert np.array_equal(read[index].label, drawn[index].label)
 
 
+def test_a_batch_has_all_paints_of_its_scenes(cache: Path, tmp_path: Path) -> None:
+    changes = {"PRETRAIN__PAINTS": 2, "PRETRAIN__NUM_SCENES": 3, "SOLVER__IMS_PER_BATCH": 6}
+    cfg = read_settings(parse_args(arguments(tmp_path, cache, **changes)))
+    batches = islice(PretrainTrainer.build_train_loader(cfg), 2)
+    for batch in batches:
+        indices = [int(word) for word in batch[0]["file_name"].removeprefix("scenes ").split(", ")]
+        assert sorted(indices) == list(range(6)) and indices[1::2] == [index + 1 for index in indices[::2]]
+    one, other = (build_scenes(cfg, "train")[index] for index in (0, 1))
+    assert {kind for kind, _ in one.things} == {kind for kind, _ in other.things}
+    assert not {tuple(thing) for thing in one.things if thing[1]} & {tuple(thing) for thing in other.things} - {
+        ("sky", "blue")
+    }
+
+
+def test_a_batch_that_would_part_paints_is_refused(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        SystemExit, match=r"SOLVER.IMS_PER_BATCH is 4; wanted a multiple of PRETRAIN.PAINTS, which is 3"
+    ):
+        pretrain(parse_args(arguments(tmp_path, cache, PRETRAIN__PAINTS=3, PRETRAIN__NUM_SCENES=2)))
+
+
 def test_a_cache_of_other_pictures_is_refused(
     cache: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +218,7 @@ def test_a_failed_drawing_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.M
         (["PRETRAIN.STYLES", "[]"], "PRETRAIN.STYLES"),
         (["PRETRAIN.NUM_SCENES", "0"], "PRETRAIN.NUM_SCENES is 0"),
         (["PRETRAIN.NUM_VAL_SCENES", "-1"], "PRETRAIN.NUM_VAL_SCENES is -1"),
+        (["PRETRAIN.PAINTS", "0"], "PRETRAIN.PAINTS is 0"),
         (["PRETRAIN.MIN_CROP", "0.0"], "PRETRAIN.MIN_CROP is 0.0"),
         (["PRETRAIN.MAX_SENTENCES", "0"], "PRETRAIN.MAX_SENTENCES is 0"),
         (["PRETRAIN.TEMPERATURE", "2.0"], "PRETRAIN.TEMPERATURE is 2.0"),

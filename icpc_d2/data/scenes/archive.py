@@ -37,7 +37,7 @@ class SceneRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class DrawnScenes(Dataset):
-    """The first `count` scenes of a split in each of their paints, one after the other, drawn when they are asked for."""
+    """The first `count` scenes of a split, each in all of its paints, drawn whenever they are asked for."""
 
     split: str  # "train" or "val"
     count: int

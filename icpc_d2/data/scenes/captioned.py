@@ -54,10 +54,11 @@ class CaptionedScene:
 
 
 def draw_captioned_scene(seed: int | tuple[int, ...], style: str = "day", paint: int = 0) -> CaptionedScene:
-    """Draw one captioned scene; of a seed, the things are the same in every style and paint.
+    """Draw one captioned scene; of a seed, the things are the same in every style.
 
     Args:
-        paint: 0, or the number of a drawing in which the same things have other colours, most often each other's.
+        paint: 0, or the number of a drawing of the seed in which the same kinds of things have other colours, each
+            other's where they can. Some of them may stand elsewhere or be left out.
 
     Raises:
         ValueError: there is no such style.
