@@ -10,6 +10,7 @@ import torch
 
 from icpc_d2.analysis import device_use
 from icpc_d2.modeling.class_names import get_class_names
+from icpc_d2.modeling.segmentor import Segmentor
 from icpc_d2.tools.gpu_report import command, measurements
 from icpc_d2.tools.gpu_report.command import Deadline, main
 from icpc_d2.tools.gpu_report.rows import BACKBONES, FOLDERS, METHODS, TASKS, ReportRow, list_rows, read_row_config
@@ -90,6 +91,14 @@ def test_precisions_are_what_they_say(tmp_path: Path, monkeypatch: pytest.Monkey
         measurements.measure_row(ReportRow("forward", "R50", 150, precision, "ICPC"), "cpu", True)
     assert seen == [(True, (True, True)), (False, (True, True)), (False, (False, False))]
     assert before == (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+
+
+def test_a_compiled_prediction_is_of_the_images_of_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    monkeypatch.setattr(Segmentor, "compile_prediction", lambda self, size, **options: sizes.append(size))
+    row = ReportRow("forward", "R50", 150, "TF32", "ICPC")
+    figures = measurements.measure_row(row, "cpu", True, ["MODEL.COMPILE", ["predict"]])
+    assert sizes == [figures["height"]] == [128]
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,10 @@ def _training(cfg: CfgNode, is_half: bool) -> Computation:
 
 def _forward(cfg: CfgNode, is_half: bool) -> Computation:
     """Make the way of an image of 2S x 2S, on the device, to logits."""
-    model, side = prepare(cfg, build_random(cfg)), 2 * cfg.TEST.SLIDING_WINDOW.SIZE
+    cfg, side = cfg.clone(), 2 * cfg.TEST.SLIDING_WINDOW.SIZE
+    cfg.defrost()
+    cfg.TEST.SLIDING_WINDOW.SIZE = cfg.TEST.SLIDING_WINDOW.STRIDE = side  # `MODEL.COMPILE ["predict"]` is of a window
+    model = prepare(cfg, build_random(cfg))
     images = torch.randn(1, 3, side, side, device=model.device)
 
     @torch.no_grad()
