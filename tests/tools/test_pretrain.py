@@ -21,22 +21,11 @@ from icpc_d2.tools.pretrain.settings import check_settings, read_settings
 from icpc_d2.tools.pretrain.trainer import PretrainTrainer, build_scenes
 from tests.support.configs import CONFIGS
 from tests.support.models import TINY_VIT, make_cfg
+from tests.support.pretraining import FEW_SCENES
 from tests.support.results import read_results
 from tests.support.training import difference
 
 VIT, RESNET = (str(CONFIGS / f"pretrain/tiny_{name}.yaml") for name in ("ViT", "RN"))
-SMALL = {
-    "PRETRAIN.NUM_SCENES": 8,
-    "PRETRAIN.NUM_VAL_SCENES": 6,
-    "PRETRAIN.SIZE": "[32,64]",
-    "SOLVER.IMS_PER_BATCH": 4,
-    "SOLVER.MAX_ITER": 4,
-    "SOLVER.WARMUP_ITERS": 1,
-    "SOLVER.CHECKPOINT_PERIOD": 2,
-    "TEST.EVAL_PERIOD": 0,
-    "DATALOADER.NUM_WORKERS": 0,
-}
-
 pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
@@ -52,7 +41,7 @@ def _no_questions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def arguments(output: Path, cache: Path, *flags: str, config: str = VIT, **changes: object) -> list[str]:
-    keys = SMALL | {"OUTPUT_DIR": output, "PRETRAIN.CACHE": cache}
+    keys = FEW_SCENES | {"OUTPUT_DIR": output, "PRETRAIN.CACHE": cache}
     keys |= {key.replace("__", "."): value for key, value in changes.items()}
     return ["--config-file", config, *flags, *(str(word) for pair in keys.items() for word in pair)]
 
