@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from open_clip import SimpleTokenizer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
-from icpc_d2.data.loader import NumberedSampler
 from icpc_d2.data.scenes.archive import SceneRecord
 
 CONTEXT_LENGTH = 77
@@ -113,21 +112,6 @@ def stack_pictures(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "file_name": f"scenes {', '.join(map(str, indices))}",
         }
     ]
-
-
-def build_pictures_loader(
-    pictures: CaptionedPictures, sampler: NumberedSampler, batch_size: int, num_workers: int
-) -> DataLoader:
-    """Return endless batches, in the order of the sampler however many workers draw them."""
-    return DataLoader(
-        pictures,
-        batch_size,
-        sampler=sampler,
-        num_workers=num_workers,
-        collate_fn=stack_pictures,
-        drop_last=True,
-        generator=torch.Generator(),
-    )
 
 
 _tokenizer = SimpleTokenizer()

@@ -124,15 +124,23 @@ class TrainingSamples(Dataset):
 
 
 def build_train_loader(
-    samples: TrainingSamples, sampler: NumberedSampler, batch_size: int, num_workers: int
+    samples: Dataset,
+    sampler: NumberedSampler,
+    batch_size: int,
+    num_workers: int,
+    collate: Callable[[list[Any]], Any] = trivial_batch_collator,
 ) -> DataLoader:
-    """Return endless lists of `batch_size` samples, in the order of the sampler however many workers read them."""
+    """Return endless batches of `batch_size` samples, in the order of the sampler however many workers read them.
+
+    Args:
+        collate: makes a batch of the list of its samples; if it is not given, the list is the batch.
+    """
     return DataLoader(
         samples,
         batch_size,
         sampler=sampler,
         num_workers=num_workers,
-        collate_fn=trivial_batch_collator,
+        collate_fn=collate,
         drop_last=True,
         # Seeds the workers. Without one of its own, starting the loader would draw from the model's random numbers.
         generator=torch.Generator(),

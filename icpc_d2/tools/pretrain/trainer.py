@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader
 
 from icpc_d2.checkpoint import ICPCCheckpointer
 from icpc_d2.checkpoint.key_maps import CLIP_UNUSED, check_activation, fit_weights
-from icpc_d2.data.captioned_pictures import CaptionedPictures, PaintedScenes, build_pictures_loader
+from icpc_d2.data.captioned_pictures import CaptionedPictures, PaintedScenes, stack_pictures
 from icpc_d2.data.class_list import read_class_list
-from icpc_d2.data.loader import NumberedSampler, build_sampler
+from icpc_d2.data.loader import NumberedSampler, build_sampler, build_train_loader
 from icpc_d2.data.scenes.archive import DrawnScenes, SceneRecord, archived, as_it_is
 from icpc_d2.data.scenes.captioned import KINDS, SYNONYMS
 from icpc_d2.engine import Trainer
@@ -97,7 +97,7 @@ class PretrainTrainer(Trainer):
                 f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}; wanted a multiple of PRETRAIN.PAINTS, which is "
                 f"{keys.PAINTS}, for each of {size} processes: a batch has all paints of its scenes."
             )
-        return build_pictures_loader(pictures, sampler, batch_size, cfg.DATALOADER.NUM_WORKERS)
+        return build_train_loader(pictures, sampler, batch_size, cfg.DATALOADER.NUM_WORKERS, stack_pictures)
 
     @classmethod
     def test(
