@@ -15,6 +15,7 @@ from icpc_d2.inference.exported_predictor import ExportedPredictor, load_predict
 from icpc_d2.inference.onnx_predictor import OnnxPredictor
 from icpc_d2.inference.predictor import Predictor
 from icpc_d2.visualization.connected_regions import connected_regions
+from tests.support.blocks import make_image
 from tests.support.checkpoints import CLASSES, tiny_cfg
 
 WINDOWS = ("TEST.SLIDING_WINDOW.ENABLED", True, "TEST.SLIDING_WINDOW.SIZE", 64, "TEST.SLIDING_WINDOW.STRIDE", 43)
@@ -27,11 +28,6 @@ def folder(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in (exported, *(exported.parents[1] / name for name in ("config.yaml", "model_final.pth"))):
         (folder / path.name).symlink_to(path)
     return folder
-
-
-def make_image(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:
-    blocks = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
-    return np.asarray(Image.fromarray(blocks).resize((width, height)))
 
 
 @pytest.fixture(scope="module")
