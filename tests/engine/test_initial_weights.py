@@ -35,7 +35,7 @@ def test_random_weights_are_a_word_of_the_user(tmp_path: Path) -> None:
         check_weights(load_config(args.config_file), args)
     args.opts = ["MODEL.WEIGHTS", ""]
     check_weights(load_config(args.config_file, args.opts), args)
-    check("quickstart/icpc_tiny.yaml")  # says so in its file
+    check("camvid/icpc_tiny.yaml")  # says so in its file
 
 
 def test_an_encoder_by_itself_is_not_evaluated() -> None:

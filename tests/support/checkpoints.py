@@ -30,6 +30,7 @@ def tiny_cfg(*options: Any, config: str = "quickstart/icpc_tiny.yaml") -> CfgNod
     cfg.merge_from_file(get_config_file(config))
     cfg.MODEL.CLASS_NAMES, cfg.MODEL.DEVICE, cfg.MODEL.SEM_SEG_HEAD.NORM = CLASSES, "cpu", "BN"
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
+    cfg.MODEL.WEIGHTS = ""
     cfg.INPUT.MIN_SIZE_TEST = 64
     cfg.merge_from_list(list(options))
     return cfg

@@ -15,12 +15,12 @@ NAMES = ["sky", "tree", "chest of drawers", "traffic light", "person", "videocas
 
 
 def make_cfg(config: str = "quickstart/icpc_tiny.yaml", *options: Any) -> CfgNode:
-    """A config on the CPU, without a data set: six classes whose names have 1 to 5 tokens."""
+    """A config on the CPU, without a data set or weights: six classes whose names have 1 to 5 tokens."""
     cfg = get_cfg()
     add_icpc_config(cfg)
     cfg.merge_from_file(str(CONFIGS / config))
     cfg.MODEL.CLASS_NAMES = NAMES
-    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS = "cpu", ""
     cfg.MODEL.SEM_SEG_HEAD.NORM = "BN"
     cfg.MODEL.CLIP.VIT_NORM = "BN"
     cfg.MODEL.RESNETS.NORM = "BN"
