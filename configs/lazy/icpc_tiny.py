@@ -1,4 +1,4 @@
-"""ICPC with a tiny CLIP on generated scenes, on a CPU, as configs/quickstart/icpc_tiny.yaml, but from random weights."""
+"""ICPC with a tiny CLIP on generated scenes, on a CPU, as configs/quickstart/icpc_tiny.yaml but from random weights."""
 
 from .common.data import dataloader
 from .common.model import model

@@ -16,6 +16,7 @@ from icpc_d2.config import load_config
 from icpc_d2.config.load import ConfigError
 from icpc_d2.data.captioned_pictures import CaptionedPictures
 from icpc_d2.data.scenes.archive import DrawnScenes, archived
+from icpc_d2.data.scenes.styles import restyle
 from icpc_d2.tools.pretrain.command import main, parse_args, pretrain
 from icpc_d2.tools.pretrain.settings import check_settings, read_settings
 from icpc_d2.tools.pretrain.trainer import PretrainTrainer, build_scenes
@@ -120,6 +121,13 @@ def test_all_parameters_train_in_the_resnet(cache: Path, tmp_path: Path) -> None
     assert group["weight_decay"] == 0
 
 
+def test_a_card_without_figures_is_refused_before_the_training(cache: Path, tmp_path: Path) -> None:
+    words = arguments(tmp_path, cache, "--pack", str(tmp_path / "a.safetensors"), PRETRAIN__NUM_VAL_SCENES=0)
+    with pytest.raises(SystemExit, match="PRETRAIN.NUM_VAL_SCENES is 0, wanted 1 or more"):
+        pretrain(parse_args(words))
+    assert not list(tmp_path.iterdir())
+
+
 def test_figures_are_written(trained: Path) -> None:
     figures = read_results(trained)["scenes/zero_shot"]
     assert {"mAP", "mAP_chance", "R@1_captions", "R@5_images", "mIoU"} <= figures.keys()
@@ -187,6 +195,17 @@ def test_a_cache_of_other_pictures_is_refused(
         archived(drawn, cache, 0)
     with pytest.raises(SystemExit, match=r"error: .* remove it, and they are drawn again"):
         pretrain(parse_args(arguments(tmp_path, cache)))
+
+
+def test_a_cache_of_one_style_drawn_otherwise_is_refused(
+    cache: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def restyle_darker(rng: np.random.Generator, image: np.ndarray, *more: object) -> np.ndarray:
+        return restyle(rng, image, *more) * np.float32(0.5 if more[-1] == "snow" else 1)
+
+    monkeypatch.setattr("icpc_d2.data.scenes.captioned.restyle", restyle_darker)
+    with pytest.raises(ValueError, match="other scenes than are drawn today"):
+        archived(DrawnScenes("train", 8, tuple(load_config(VIT).PRETRAIN.STYLES)), cache, 0)
 
 
 def test_a_failed_drawing_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

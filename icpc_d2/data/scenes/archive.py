@@ -3,9 +3,6 @@
 import json
 import logging
 import os
-import shutil
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +14,7 @@ from numpy.lib.format import open_memmap
 from torch.utils.data import DataLoader, Dataset
 
 from icpc_d2.data.scenes.captioned import STYLES, draw_captioned_scene
-from icpc_d2.data.scenes.dataset import HEIGHT, WIDTH
+from icpc_d2.data.scenes.dataset import HEIGHT, WIDTH, make_once
 
 logger = logging.getLogger(__name__)
 
@@ -85,10 +82,10 @@ def archived(scenes: DrawnScenes, root: Path, num_workers: int) -> SceneArchive:
     styles = "-".join(style.replace(" ", "_") for style in scenes.styles)
     paints = f"-{scenes.paints}_paints" if scenes.paints > 1 else ""
     folder = root / f"{scenes.split}-{scenes.count}-{styles}{paints}"
-    if not folder.is_dir():
-        _draw_into(folder, scenes, num_workers)
-    archive, first = SceneArchive(folder), scenes[0]
-    if len(archive) != len(scenes) or not _same(archive[0], first):
+    make_once(folder, lambda temporary: _draw_into(temporary, scenes, num_workers))
+    archive = SceneArchive(folder)
+    looked_at = range(min(len(scenes), len(scenes.styles) * scenes.paints))  # each style: one alone may have changed
+    if len(archive) != len(scenes) or not all(_same(archive[index], scenes[index]) for index in looked_at):
         raise ValueError(f"{folder} holds other scenes than are drawn today: remove it, and they are drawn again.")
     return archive
 
@@ -99,31 +96,22 @@ def _same(one: SceneRecord, other: SceneRecord) -> bool:
 
 
 def _draw_into(folder: Path, scenes: DrawnScenes, num_workers: int) -> None:
-    """Draw all scenes into a temporary folder, renamed when it is complete: a killed run leaves no half-made one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:32]}-", dir=folder.parent))
-    try:
-        shape = (len(scenes), HEIGHT, WIDTH)
-        images = open_memmap(temporary / IMAGES, "w+", np.uint8, (*shape, 3))
-        labels = open_memmap(temporary / LABELS, "w+", np.uint8, shape)
-        facts = []
-        # Seeds the workers; without one of its own, the loader would draw from the model's random numbers.
-        loader = DataLoader(scenes, None, num_workers=num_workers, collate_fn=as_it_is, generator=torch.Generator())
-        for index, scene in enumerate(loader):
-            images[index], labels[index] = scene.image, scene.label
-            facts.append([scene.captions, scene.things])
-            if index % 2000 == 0:
-                logger.info("Drawing scene %d of %d into %s.", index, len(scenes), folder)
-        images.flush()
-        labels.flush()
-        (temporary / FACTS).write_text(json.dumps(facts), encoding="utf-8")
-        temporary.chmod(0o755)  # mkdtemp's folders are private
-        with suppress(OSError):  # another process was faster
-            os.rename(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    if not folder.is_dir():
-        raise OSError(f"PRETRAIN.CACHE: {folder} cannot be made.")
+    """Draw all scenes into an empty folder."""
+    shape = (len(scenes), HEIGHT, WIDTH)
+    images = open_memmap(folder / IMAGES, "w+", np.uint8, (*shape, 3))
+    labels = open_memmap(folder / LABELS, "w+", np.uint8, shape)
+    facts = []
+    # Seeds the workers; without one of its own, the loader would draw from the model's random numbers.
+    loader = DataLoader(scenes, None, num_workers=num_workers, collate_fn=as_it_is, generator=torch.Generator())
+    for index, scene in enumerate(loader):
+        images[index], labels[index] = scene.image, scene.label
+        facts.append([scene.captions, scene.things])
+        if index % 2000 == 0:
+            logger.info("Drawing scene %d of %d.", index, len(scenes))
+            os.utime(folder)  # it is not abandoned, however long this takes
+    images.flush()
+    labels.flush()
+    (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
 
 def as_it_is(scene: SceneRecord) -> SceneRecord:

@@ -111,7 +111,7 @@ def make_once(target: Path, write: Callable[[Path], None]) -> None:
     """
     if target.is_dir():
         return
-    logger.info("Drawing scenes into %s (once, some seconds).", target)
+    logger.info("Drawing scenes into %s (once).", target)
     target.parent.mkdir(parents=True, exist_ok=True)
     for leftover in target.parent.glob(f".{target.name}-*"):  # of runs that were killed while they drew
         with suppress(FileNotFoundError):  # another process was faster

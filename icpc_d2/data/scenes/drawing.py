@@ -66,11 +66,11 @@ def box(size: Size, left: float, top: float, right: float, bottom: float) -> np.
     return polygon(size, [(left, top), (right, top), (right, bottom), (left, bottom)])
 
 
-def stroke(size: Size, points: Sequence[Sequence[float]], thickness: float, closed: bool = False) -> np.ndarray:
+def stroke(size: Size, points: Sequence[Sequence[float]], thickness: float) -> np.ndarray:
     """Return the mask (height, width) of a line through (x, y), in shares; its thickness is a share of the height."""
     mask = np.zeros(size, np.uint8)
     corners = np.round(np.asarray(points, np.float64) * (size[1] - 1, size[0] - 1)).astype(np.int32)
-    cv2.polylines(mask, [corners], closed, 1, max(1, round(thickness * size[0])))
+    cv2.polylines(mask, [corners], False, 1, max(1, round(thickness * size[0])))
     return mask.astype(bool)
 
 

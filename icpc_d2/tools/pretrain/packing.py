@@ -12,7 +12,7 @@ from icpc_d2.checkpoint.download import sha256_of
 from icpc_d2.checkpoint.packed_clip import write_packed
 from icpc_d2.data.captioned_pictures import caption_tokens
 from icpc_d2.data.scenes.archive import SceneRecord
-from icpc_d2.data.scenes.captioned import KINDS, SYNONYMS
+from icpc_d2.data.scenes.captioned import SYNONYMS
 from icpc_d2.evaluation.zero_shot import TEMPLATES
 from icpc_d2.files import atomically
 from icpc_d2.tools.pretrain.trainer import build_scenes
@@ -41,8 +41,7 @@ def pack_final(cfg: CfgNode, path: Path) -> str:
 
 def tokens_used(scenes: Sequence[SceneRecord], count: int) -> list[int]:
     """Return the ids of all tokens in the captions of the first scenes, in the evaluation's texts and in all names."""
-    words = [word for kind in KINDS for word in (kind, *SYNONYMS.get(kind, ()))]
-    texts = {template.format(word) for template in TEMPLATES for word in words}
+    texts = {template.format(name) for template in TEMPLATES for names in SYNONYMS.values() for name in names}
     for index in range(min(count, len(scenes))):
         texts.update(scenes[index].captions)
     return sorted({token for text in texts for token in caption_tokens(text).tolist()})

@@ -34,6 +34,8 @@ def read_settings(args: Namespace) -> CfgNode:
     check_settings(cfg)
     if args.eval_only and not cfg.MODEL.WEIGHTS:
         raise ConfigError("--eval-only: MODEL.WEIGHTS is empty, wanted is what is to be evaluated.")
+    if args.pack and not cfg.PRETRAIN.NUM_VAL_SCENES:
+        raise ConfigError("PRETRAIN.NUM_VAL_SCENES is 0, wanted 1 or more: --pack writes the figures into the card.")
     open_run(cfg, args)
     start_run(cfg, args)
     return cfg

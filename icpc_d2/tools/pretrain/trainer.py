@@ -24,7 +24,7 @@ from icpc_d2.data.captioned_pictures import CaptionedPictures, PaintedScenes, st
 from icpc_d2.data.class_list import read_class_list
 from icpc_d2.data.loader import NumberedSampler, build_sampler, build_train_loader
 from icpc_d2.data.scenes.archive import DrawnScenes, SceneRecord, archived, as_it_is
-from icpc_d2.data.scenes.captioned import KINDS, SYNONYMS
+from icpc_d2.data.scenes.captioned import SYNONYMS
 from icpc_d2.engine import Trainer
 from icpc_d2.engine.parallel import share_buffers
 from icpc_d2.engine.run_folder.provenance import describe_run
@@ -108,8 +108,7 @@ class PretrainTrainer(Trainer):
         if not comm.is_main_process() or not cfg.PRETRAIN.NUM_VAL_SCENES:
             return OrderedDict()
         inner = model.module if isinstance(model, DistributedDataParallel) else model
-        names = {kind: (kind, *SYNONYMS.get(kind, ())) for kind in KINDS}
-        figures = evaluate_zero_shot(inner, cls.val_scenes(cfg), names, read_class_list("scenes_10").prompt_names)
+        figures = evaluate_zero_shot(inner, cls.val_scenes(cfg), SYNONYMS, read_class_list("scenes_10").prompt_names)
         path = write_results({"scenes": {"zero_shot": figures}}, cfg.OUTPUT_DIR, describe_run(cfg))
         logger.info(f"Figures in percent, also in {path}:\n{format_zero_shot(figures)}")
         return OrderedDict(zero_shot=figures)
