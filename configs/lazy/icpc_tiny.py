@@ -14,8 +14,6 @@ for level, channels in dict(res2=64, res3=128, res4=256, res5=512).items():
 model.neck.out_channels = 64
 model.sem_seg_head.conv_dims = 64
 model.sem_seg_head.norm = "BN"
-# At stride 32 the map of a small image would have a few dozen positions.
-model.alignment_loss.levels = ["res4"]
 model.alignment_loss.contrastive_weight = 0.1
 model.window = None
 model.pad_to_stride = True
