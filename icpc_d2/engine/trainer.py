@@ -25,6 +25,7 @@ from icpc_d2.engine.parallel import distribute, prepare, share_buffers
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import describe_run
 from icpc_d2.engine.solver import build_lr_scheduler, build_optimizer, images_at_once, scale_to_processes
+from icpc_d2.engine.solver_settings import settings_kept
 from icpc_d2.engine.train_step import build_step
 from icpc_d2.evaluation import build_evaluator, results_table, write_results
 from icpc_d2.evaluation.label_maps import as_evaluated
@@ -87,7 +88,8 @@ class Trainer(DefaultTrainer):
             OutputFolder(Path(self.cfg.OUTPUT_DIR)).refuse_earlier_training()
         if not (resume and self.checkpointer.has_checkpoint()):
             load_text_encoder(self.checkpointer.model, self.cfg.MODEL.TEXT_ENCODER.WEIGHTS)
-        super().resume_or_load(resume)
+        with settings_kept(self._trainer.optimizer, self.scheduler):
+            super().resume_or_load(resume)
         self._trainer.data_loader.skip(self.start_iter * self.cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size())
 
     def train(self) -> OrderedDict[str, dict] | None:
