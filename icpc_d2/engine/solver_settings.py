@@ -1,4 +1,4 @@
-"""What the config says of optimizer and learning rate, against what a resumed training's checkpoint brings back.
+"""Settings of optimizer and learning rate: the config's, where a resumed training's checkpoint brings back others.
 
 torch's optimizers restore the settings with which they were saved, so that a key which was changed before ``--resume``
 would do nothing.

@@ -17,7 +17,7 @@ from tests.support.models import SEPARATE
 from tests.support.programs import ROOT, run_program, run_ranks
 
 OPTIONS = [
-    *SEPARATE,
+    *(*SEPARATE, "MODEL.WEIGHTS", ""),
     *("INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.CROP.SIZE", "(64,64)", "INPUT.MIN_SIZE_TEST", 64),
     *("SOLVER.IMS_PER_BATCH", 4, "SOLVER.MAX_ITER", 20, "SOLVER.BASE_LR", 1e-4, "SOLVER.WARMUP_ITERS", 2),
     *("DATALOADER.NUM_WORKERS", 0, "TEST.EVAL_PERIOD", 0, "TEST.SEM_SEG.NUM_PICTURES", 0, "SEED", 7),

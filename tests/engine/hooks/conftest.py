@@ -54,9 +54,9 @@ def run_cfg(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> CfgNode:
         "INPUT.MIN_SIZE_TRAIN", [64], "INPUT.CROP.SIZE", [64, 64], "DATALOADER.NUM_WORKERS", 0,
         "TEST.SEM_SEG.NUM_PICTURES", 0,
     )  # fmt: skip
-    for name in datasets:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
+    for name in datasets:  # unless another test has removed what it found
+        DatasetCatalog.pop(name, None)
+        MetadataCatalog.pop(name, None)
 
 
 @pytest.fixture(scope="session")
