@@ -226,8 +226,8 @@ def add_icpc_config(cfg: CN) -> None:
     cfg.PRETRAIN.NUM_VAL_SCENES = 1000
     # Styles that the scenes are drawn in, in turns: "day", "night", "line drawing", "snow"; a style may be repeated.
     cfg.PRETRAIN.STYLES = ["day", "day", "day", "night", "line drawing", "snow"]
-    # Drawings of each scene, which stand in one batch: the same things, but in other colours, so that it is their
-    # colours that tell the captions apart.
+    # Drawings of each scene, which stand in one batch: the same kinds of things, but in other colours, so that it is
+    # their colours that tell the captions apart (but for line drawings, which have none).
     cfg.PRETRAIN.PAINTS = 1
     # Folder that the scenes are drawn into once, to be read by all later trainings (0.14 MB each). Empty: the workers
     # of the loader draw each scene whenever it is its turn.

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from detectron2.solver import LRMultiplier
 from torch.optim.lr_scheduler import LRScheduler
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,10 @@ def _restore(optimizer: torch.optim.Optimizer, scheduler: LRScheduler, wanted: _
         changes += [f"{key} {old.get(key)} -> {value}" for key, value in new.items() if old.get(key) != value]
         group.update(new)
     scheduler.base_lrs = list(wanted.rates)
-    # Also where the rates are the same: a schedule of another length has another one for this iteration.
-    for group, base, rate in zip(optimizer.param_groups, wanted.rates, scheduler.get_lr(), strict=True):
-        group["initial_lr"], group["lr"] = base, rate
+    for group, base in zip(optimizer.param_groups, wanted.rates, strict=True):
+        group["initial_lr"] = base
+    if isinstance(scheduler, LRMultiplier):  # torch's own tell the rate of an iteration by that of the one before
+        # Also where the rates are the same: a schedule of another length has another one for this iteration.
+        for group, rate in zip(optimizer.param_groups, scheduler.get_lr(), strict=True):
+            group["lr"] = rate
     return list(dict.fromkeys(changes))
