@@ -39,7 +39,10 @@ class CaptionedPictures(Dataset):
         return len(self._scenes)
 
     def __getitem__(self, draw: tuple[int, int]) -> dict[str, Any]:
-        """Draw a picture: "image" (3, H, W) uint8 and "tokens", ids of the caption from SOT to EOT."""
+        """Draw a picture: "image" (3, H, W) uint8 and "tokens", ids of the caption from SOT to EOT.
+
+        Where the scenes have close-ups, also "close_ups" (N, 64, 64, 3) uint8 and "close_up_tokens", N captions' ids.
+        """
         index, number = draw
         rng = np.random.default_rng((self._seed, number))
         scene = self._scenes[index]
@@ -52,10 +55,17 @@ class CaptionedPictures(Dataset):
             # Means of areas cost four times as much, and show no more where hardly a pixel is left out.
             way = cv2.INTER_AREA if rows > 1.3 * self._size[0] else cv2.INTER_LINEAR
             crop = cv2.resize(crop, self._size[::-1], interpolation=way)
-        count = rng.integers(1, self._max_sentences + 1)
-        sentences = [scene.captions[chosen] for chosen in rng.permutation(len(scene.captions))[:count]]
         image = torch.from_numpy(np.ascontiguousarray(crop)).permute(2, 0, 1)
-        return {"image": image, "tokens": caption_tokens(*sentences), "index": index}
+        picture = {"image": image, "tokens": self._some_of(rng, scene.captions), "index": index}
+        if scene.close_ups:
+            picture["close_ups"] = torch.from_numpy(np.stack([close_up.image for close_up in scene.close_ups]))
+            picture["close_up_tokens"] = [self._some_of(rng, close_up.captions) for close_up in scene.close_ups]
+        return picture
+
+    def _some_of(self, rng: np.random.Generator, captions: Sequence[str]) -> Tensor:
+        """Return the token ids of some captions, one to the most, drawn by lot."""
+        count = rng.integers(1, self._max_sentences + 1)
+        return caption_tokens(*[captions[chosen] for chosen in rng.permutation(len(captions))[:count]])
 
 
 class PaintedScenes(Sampler):
@@ -101,17 +111,27 @@ def stack_tokens(captions: Sequence[Tensor]) -> Tensor:
 
 
 def stack_pictures(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Stack samples to the one input of a batch: "images" (B, 3, H, W) uint8, "tokens" (B, L), and what they are of."""
+    """Stack samples to the one input of a batch.
+
+    Returns:
+        [{"images": (B, 3, H, W) uint8, "tokens": (B, L), "file_name": what they are of}]; with N close-ups each, also
+        "close_ups" (N * B, 3, 64, 64) and "close_up_tokens" (N * B, L): the first one of every picture, the second
+        ones, ..., so that neighbours are of different drawings.
+    """
     indices = [sample["index"] for sample in samples]
     # Channels stay last in memory, as they were drawn and as GPUs like them.
     images = torch.stack([sample["image"].permute(1, 2, 0) for sample in samples]).permute(0, 3, 1, 2)
-    return [
-        {
-            "images": images,
-            "tokens": stack_tokens([sample["tokens"] for sample in samples]),
-            "file_name": f"scenes {', '.join(map(str, indices))}",
-        }
-    ]
+    batch = {
+        "images": images,
+        "tokens": stack_tokens([sample["tokens"] for sample in samples]),
+        "file_name": f"scenes {', '.join(map(str, indices))}",
+    }
+    if "close_ups" in samples[0]:
+        close_ups = torch.stack([sample["close_ups"] for sample in samples], dim=1)
+        captions = zip(*[sample["close_up_tokens"] for sample in samples], strict=True)
+        batch["close_ups"] = close_ups.flatten(0, 1).permute(0, 3, 1, 2)
+        batch["close_up_tokens"] = stack_tokens([tokens for one_of_each in captions for tokens in one_of_each])
+    return [batch]
 
 
 _tokenizer = SimpleTokenizer()

@@ -62,6 +62,7 @@ def check_settings(cfg: CfgNode) -> None:
         ("SIZE", size_is_right, "height and width in pixels, each 32 or more, as [160, 208]"),
         ("STYLES", keys.STYLES and not set(keys.STYLES) - set(STYLES), f"one or more of {list(STYLES)}"),
         ("PAINTS", keys.PAINTS >= 1, "1 (no scene twice) or more"),
+        ("CLOSE_UPS", keys.CLOSE_UPS >= 0, "0 (none) or more"),
         ("MIN_CROP", 0 < keys.MIN_CROP <= 1, "a share above 0, up to 1"),
         ("MAX_SENTENCES", keys.MAX_SENTENCES >= 1, "1 or more"),
         ("TEMPERATURE", 0.01 <= keys.TEMPERATURE <= 1, "0.01 (the lowest that CLIP allows) to 1"),

@@ -32,6 +32,7 @@ from icpc_d2.engine.solver import images_at_once
 from icpc_d2.engine.train_step import TrainStep
 from icpc_d2.evaluation import write_results
 from icpc_d2.evaluation.zero_shot import evaluate_zero_shot
+from icpc_d2.modeling.contrastive_clip import TILES
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,11 @@ class PretrainTrainer(Trainer):
                 f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}; wanted a multiple of PRETRAIN.PAINTS, which is "
                 f"{keys.PAINTS}, for each of {size} processes: a batch has all paints of its scenes."
             )
+        if batch_size * keys.CLOSE_UPS % TILES**2:
+            raise ValueError(
+                f"PRETRAIN.CLOSE_UPS is {keys.CLOSE_UPS} and SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH}; wanted "
+                f"is a product that {TILES**2} divides, for each of {size} processes: so many close-ups make a mosaic."
+            )
         return build_train_loader(pictures, sampler, batch_size, cfg.DATALOADER.NUM_WORKERS, stack_pictures)
 
     @classmethod
@@ -132,8 +138,10 @@ def build_scenes(cfg: CfgNode, split: str) -> Sequence[SceneRecord]:
     The main process draws into the cache, the others wait.
     """
     keys = cfg.PRETRAIN
-    count, paints = (keys.NUM_SCENES, keys.PAINTS) if split == "train" else (keys.NUM_VAL_SCENES, 1)
-    scenes = DrawnScenes(split, count, tuple(keys.STYLES), paints)
+    if split == "train":
+        scenes = DrawnScenes(split, keys.NUM_SCENES, tuple(keys.STYLES), keys.PAINTS, keys.CLOSE_UPS)
+    else:
+        scenes = DrawnScenes(split, keys.NUM_VAL_SCENES, tuple(keys.STYLES))
     if not keys.CACHE:
         return scenes
     root, num_workers = Path(keys.CACHE), cfg.DATALOADER.NUM_WORKERS
