@@ -5,8 +5,9 @@ import pytest
 import torch
 from open_clip import SimpleTokenizer
 
-from icpc_d2.data.captioned_pictures import CONTEXT_LENGTH, CaptionedPictures, caption_tokens
+from icpc_d2.data.captioned_pictures import CONTEXT_LENGTH, CaptionedPictures, caption_tokens, stack_pictures
 from icpc_d2.data.scenes.archive import SceneRecord
+from icpc_d2.data.scenes.close_ups import CloseUp
 
 CAPTIONS = ["a car", "a boat", "a dog"]
 tokenizer = SimpleTokenizer()
@@ -50,3 +51,25 @@ def test_captions_join_as_far_as_they_fit() -> None:
     assert caption_tokens(long, "a red car on a blue road").tolist() == caption_tokens(long).tolist()
     with pytest.raises(ValueError, match="takes 77"):
         caption_tokens(" ".join(["car"] * 76))
+
+
+def test_close_ups_come_with_their_own_captions_and_apart_from_each_other() -> None:
+    """Neighbours in a batch, which make a mosaic, are of different drawings."""
+    rows = np.zeros((32, 64), np.uint8)
+    scenes = [
+        SceneRecord(
+            np.dstack([rows] * 3),
+            rows,
+            CAPTIONS,
+            [],
+            [CloseUp(np.full((64, 64, 3), 10 * scene + one), said) for one, said in enumerate((["a dog"], ["a bus"]))],
+        )
+        for scene in range(3)
+    ]
+    pictures = CaptionedPictures(scenes, (32, 64), 1.0, 1, seed=0)
+    (batch,) = stack_pictures([pictures[index, index] for index in range(3)])
+    assert batch["close_ups"].shape == (6, 3, 64, 64)
+    assert batch["close_ups"][:, 0, 0, 0].tolist() == [0, 10, 20, 1, 11, 21]
+    said = [tokenizer.decode(tokens[1:-1]).strip() for tokens in batch["close_up_tokens"].tolist()]
+    assert said == ["a dog"] * 3 + ["a bus"] * 3
+    assert "close_ups" not in stack_pictures([CaptionedPictures(make_scenes(), (32, 64), 1.0, 1, 0)[0, 0]])[0]

@@ -1,5 +1,6 @@
 """`icpc pretrain`: steps that are remade by hand, resumed to the same bits, cached, evaluated, packed and loaded."""
 
+import json
 from argparse import Namespace
 from itertools import islice
 from pathlib import Path
@@ -186,6 +187,24 @@ def test_a_batch_that_would_part_paints_is_refused(cache: Path, tmp_path: Path) 
         pretrain(parse_args(arguments(tmp_path, cache, PRETRAIN__PAINTS=3, PRETRAIN__NUM_SCENES=2)))
 
 
+def test_close_ups_are_drawn_cached_and_trained_on(cache: Path, tmp_path: Path) -> None:
+    keys = {"PRETRAIN__CLOSE_UPS": 2, "PRETRAIN__PAINTS": 2}
+    pretrain(parse_args(arguments(tmp_path, cache, **keys)))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    losses = [line["loss_mosaic"] for line in lines if "loss_mosaic" in line]
+    assert losses and all(0 < loss < 3 * np.log(8) for loss in losses)
+    drawn = DrawnScenes("train", 8, tuple(load_config(VIT).PRETRAIN.STYLES), 2, 2)
+    read = archived(drawn, cache, 0)
+    for one, other in zip(read[5].close_ups, drawn[5].close_ups, strict=True):
+        assert np.array_equal(one.image, other.image) and one.captions == other.captions
+    assert drawn[4].close_ups[0].captions != drawn[5].close_ups[0].captions
+
+
+def test_close_ups_that_fill_no_mosaic_are_refused(cache: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"PRETRAIN.CLOSE_UPS is 1 and SOLVER.IMS_PER_BATCH 6; wanted is a product"):
+        pretrain(parse_args(arguments(tmp_path, cache, PRETRAIN__CLOSE_UPS=1, SOLVER__IMS_PER_BATCH=6)))
+
+
 def test_a_cache_of_other_pictures_is_refused(
     cache: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +246,7 @@ def test_a_failed_drawing_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.M
         (["PRETRAIN.NUM_SCENES", "0"], "PRETRAIN.NUM_SCENES is 0"),
         (["PRETRAIN.NUM_VAL_SCENES", "-1"], "PRETRAIN.NUM_VAL_SCENES is -1"),
         (["PRETRAIN.PAINTS", "0"], "PRETRAIN.PAINTS is 0"),
+        (["PRETRAIN.CLOSE_UPS", "-1"], "PRETRAIN.CLOSE_UPS is -1"),
         (["PRETRAIN.MIN_CROP", "0.0"], "PRETRAIN.MIN_CROP is 0.0"),
         (["PRETRAIN.MAX_SENTENCES", "0"], "PRETRAIN.MAX_SENTENCES is 0"),
         (["PRETRAIN.TEMPERATURE", "2.0"], "PRETRAIN.TEMPERATURE is 2.0"),
