@@ -16,5 +16,5 @@ def test_pretraining(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = [str(word) for pair in settings.items() for word in pair]
     for command in commands_of("docs/pretraining.md"):
         run(command, monkeypatch, ["--scenes", "3"] if "--words" in command else few)
-    packed, again = (read_results(clone / f"output/pretrain/{name}") for name in ("tiny_RN_paints", "again"))
+    packed, again = (read_results(clone / f"output/pretrain/{name}") for name in ("tiny_RN_mosaics", "again"))
     assert packed["scenes/zero_shot"].keys() == again["scenes/zero_shot"].keys()
