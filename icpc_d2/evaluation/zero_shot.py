@@ -3,7 +3,7 @@
 Shapes: N scenes, M texts, C joint embedding width, K names of classes, kinds or colours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,9 @@ def evaluate_zero_shot(
         classes: names of the label maps' classes, each of which is a kind, too, or has its own name alone.
 
     Returns:
-        Figures in percent: "mAP" of the kinds and its "chance", "AP-car", ...; "car_color" and its chance; "R@1" and
-        "R@5" of captions for images and of images for captions; "mIoU" of the alignment A, "IoU-car", ....
+        Figures in percent: "mAP" of the kinds and its "chance", "AP-car", ...; "car_color" by the
+        image's embedding, "car_color_A" by the dense embedding that is nearest to any of the answers, and their chance;
+        "R@1" and "R@5" of captions for images and of images for captions; "mIoU" of the alignment A, "IoU-car", ....
     """
     was_training = model.training
     model.eval()
@@ -46,7 +47,7 @@ def evaluate_zero_shot(
         images, confusion = _embed_scenes(model, scenes, _embed_names(model, classes, names_of_kinds), ignore_label)
         return {
             **_kinds_seen(images, scenes, names_of_kinds, _embed_names(model, list(names_of_kinds), names_of_kinds)),
-            **_car_colors(model, images, scenes),
+            **_car_colors(model, scenes),
             **_retrieved(model, images, scenes),
             **_segmented(confusion, classes),
         }
@@ -69,18 +70,25 @@ def _embed_names(model: ContrastiveCLIP, names: Sequence[str], synonyms: dict[st
     return F.normalize(torch.stack(means))
 
 
+def _embedded(
+    model: ContrastiveCLIP, scenes: Sequence[SceneRecord]
+) -> Iterator[tuple[list[SceneRecord], Tensor, Tensor]]:
+    """Yield some scenes at a time, with their embeddings (N, C) and their dense embeddings (N, C, h, w)."""
+    for start in range(0, len(scenes), BATCH):
+        batch = [scenes[index] for index in range(start, min(start + BATCH, len(scenes)))]
+        pictures = torch.from_numpy(np.stack([scene.image for scene in batch])).permute(0, 3, 1, 2)
+        yield batch, *model.embed_images(pictures)
+
+
 def _embed_scenes(
     model: ContrastiveCLIP, scenes: Sequence[SceneRecord], classes: Tensor, ignore_label: int
 ) -> tuple[Tensor, np.ndarray]:
     """Embed all scenes, (N, C), and count pixels (K, K): those of a class in the labels, by the answer of A."""
     embedded, num_classes = [], len(classes)
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.long)
-    for start in range(0, len(scenes), BATCH):
-        batch = [scenes[index] for index in range(start, min(start + BATCH, len(scenes)))]
-        pictures = torch.from_numpy(np.stack([scene.image for scene in batch])).permute(0, 3, 1, 2)
-        labels = torch.from_numpy(np.stack([scene.label for scene in batch])).to(model.device, torch.long)
-        whole, dense = model.embed_images(pictures)
+    for batch, whole, dense in _embedded(model, scenes):
         embedded.append(whole.cpu())
+        labels = torch.from_numpy(np.stack([scene.label for scene in batch])).to(model.device, torch.long)
         scores = torch.einsum("bchw,kc->bkhw", dense, classes.to(dense.device))
         answer = F.interpolate(scores, labels.shape[1:], mode="bilinear", align_corners=False).argmax(dim=1)
         labelled = labels != ignore_label
@@ -115,18 +123,27 @@ def average_precision(scores: np.ndarray, is_positive: np.ndarray) -> float:
     return float((np.arange(1, len(ranks) + 1) / ranks).mean())
 
 
-def _car_colors(model: ContrastiveCLIP, images: Tensor, scenes: Sequence[SceneRecord]) -> dict[str, float]:
-    """Choose among "a red car", "a blue car", ... where all cars of a scene have one colour that has a name."""
+def _car_colors(model: ContrastiveCLIP, scenes: Sequence[SceneRecord]) -> dict[str, float]:
+    """Choose among "a red car", "a blue car", ... where all cars of a scene have one colour that has a name.
+
+    The whole picture's embedding chooses, and of the dense ones that which is nearest to one of these texts.
+    """
     colors = [{thing[1] for thing in scene.things if thing[0] == CAR} for scene in scenes]
     asked = [index for index, found in enumerate(colors) if len(found) == 1 and None not in found]
     if not asked:
         return {}
     truth = [next(iter(colors[index])) for index in asked]
     names = sorted(set(truth))
-    texts = embed_captions(model, [f"a {name} {CAR}" for name in names])
-    answers = (images[asked] @ texts.T).argmax(dim=1).tolist()
-    right = np.mean([names[answer] == color for answer, color in zip(answers, truth, strict=True)])
-    return {"car_color": 100 * float(right), "car_color_chance": 100 / len(names)}
+    texts = embed_captions(model, [f"a {name} {CAR}" for name in names]).to(model.device)
+    right = {"car_color": 0, "car_color_A": 0}
+    meant = iter(truth)
+    for batch, whole, dense in _embedded(model, [scenes[index] for index in asked]):
+        wanted = torch.tensor([names.index(next(meant)) for _ in batch], device=model.device)
+        by_place = torch.einsum("bchw,kc->bkhw", dense, texts).amax(dim=(2, 3))
+        for figure, scores in (("car_color", whole @ texts.T), ("car_color_A", by_place)):
+            right[figure] += int((scores.argmax(dim=1) == wanted).sum())
+    shares = {figure: 100 * count / len(asked) for figure, count in right.items()}
+    return {**shares, "car_color_chance": 100 / len(names)}
 
 
 def _retrieved(model: ContrastiveCLIP, images: Tensor, scenes: Sequence[SceneRecord]) -> dict[str, float]:

@@ -53,7 +53,7 @@ SCENES = [
 def test_one_that_knows_is_right() -> None:
     figures = evaluate_zero_shot(Knowing(), SCENES, NAMES, ["car", "boat"])
     assert figures["mAP"] == figures["AP-boat"] == figures["car_color"] == figures["R@1_captions"] == 100
-    assert figures["R@5_images"] == figures["mIoU"] == figures["IoU-car"] == 100
+    assert figures["car_color_A"] == figures["R@5_images"] == figures["mIoU"] == figures["IoU-car"] == 100
     assert figures["mAP_chance"] == figures["car_color_chance"] == 50
 
 
@@ -62,9 +62,19 @@ def test_one_that_takes_cars_for_boats_is_wrong() -> None:
     model.embed_texts = lambda tokens: Knowing.embed_texts(model, tokens)[:, [1, 0, 3, 2]]
     figures = evaluate_zero_shot(model, SCENES, NAMES, ["car", "boat"])
     assert figures["car_color"] == figures["mIoU"] == 0
+    assert figures["car_color_A"] == 50, "nearest are the places of nothing, which answer the first name, blue"
     assert figures["R@1_captions"] == 0 and figures["R@5_captions"] == 100, "there are but four captions"
     # The two that are meant come last of four.
     assert figures["AP-car"] == pytest.approx(100 * (1 / 3 + 2 / 4) / 2)
+
+
+def test_the_color_of_a_car_is_asked_where_the_car_is() -> None:
+    """Beside a blue boat, the picture as a whole shows both colours alike, and the first answer is blue."""
+    car, boat = SCENES[0], make_scene("boat", "blue", "a blue ship")
+    beside = np.concatenate([car.image[:, :32], boat.image[:, :32]], axis=1)
+    scene = car._replace(image=beside, things=[["car", "red"], ["boat", "blue"]])
+    figures = evaluate_zero_shot(Knowing(), [scene, SCENES[1]], NAMES, ["car", "boat"])
+    assert figures["car_color_A"] == 100 and figures["car_color"] == 50
 
 
 def test_iou_counts_what_is_missed() -> None:
