@@ -100,8 +100,9 @@ _located: dict[str, str] = {}
 
 
 def hash_of_located(address: str) -> str | None:
-    """Return the SHA-256 of a path's file, or of an address that :func:`locate` has found; None for any other."""
-    file = _located.get(address) or os.path.expanduser(address)
+    """Return the SHA-256 of a path's file, of weights of this package, or of what :func:`locate` found; else None."""
+    shipped = SHIPPED / f"{address.removeprefix(CLIP)}.safetensors"
+    file = _located.get(address) or (str(shipped) if address.startswith(CLIP) else os.path.expanduser(address))
     return sha256_of(file) if os.path.isfile(file) else None
 
 

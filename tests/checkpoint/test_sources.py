@@ -12,7 +12,7 @@ from detectron2.utils.file_io import PathManager
 from huggingface_hub import constants
 
 from icpc_d2.checkpoint import download, sources
-from icpc_d2.checkpoint.sources import hash_of_located, locate, parse_clip
+from icpc_d2.checkpoint.sources import SHIPPED, hash_of_located, locate, parse_clip
 from tests.support.hub import Hub, fill_cache, running
 
 CONTENT = b"weights" * 3000
@@ -218,3 +218,8 @@ def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "model.pth").write_bytes(CONTENT)
     assert locate("~/model.pth") == str(tmp_path / "model.pth")
     assert hash_of_located("~/model.pth") == DIGEST
+
+
+def test_hash_of_weights_that_come_with_the_package() -> None:
+    assert hash_of_located("clip://tiny-RN") == download.sha256_of(SHIPPED / "tiny-RN.safetensors")
+    assert hash_of_located("clip://no-such") is None

@@ -108,6 +108,18 @@ def test_runs_of_another_config_are_refused(folder: Path, capsys: pytest.Capture
     assert starts(folder)["b/seed_0"] == 1
 
 
+def test_runs_that_started_from_other_weights_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the same address: a file that was written anew, or weights of another version of the package."""
+    weights = folder / "clip.pth"
+    weights.write_text("first")
+    assert run(folder, "MODEL.WEIGHTS", str(weights)) == 0
+    assert run(folder, "MODEL.WEIGHTS", str(weights)) == 0, "the same weights, and nothing is trained again"
+    weights.write_text("others")
+    assert run(folder, "MODEL.WEIGHTS", str(weights)) == 1
+    assert f"started from {weights} when that was another file" in capsys.readouterr().err
+    assert starts(folder)["b/seed_0"] == 1
+
+
 def test_the_report_alone_trains_nothing(folder: Path) -> None:
     assert run(folder, "--report-only", "--plots", "png") == 0
     assert starts(folder) == {}

@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 
 from icpc_d2.checkpoint.checkpoint_folder import FINAL
 from icpc_d2.checkpoint.download import sha256_of
-from icpc_d2.checkpoint.sources import locate
+from icpc_d2.checkpoint.sources import hash_of_located, locate
 from icpc_d2.config import load_config
 from icpc_d2.engine.run_folder.metrics import read_metrics
 from icpc_d2.files import atomically
@@ -81,10 +81,16 @@ class StudyRun:
         Raises:
             ValueError, OSError: see :func:`icpc_d2.checkpoint.sources.locate`.
         """
-        model = self.read_config().MODEL
-        for address in (model.WEIGHTS, model.TEXT_ENCODER.WEIGHTS) if self.training is None else ():
-            if address and not Path(locate(address)).is_file():
+        for address in self._starts_from():
+            if not Path(locate(address)).is_file():
                 raise FileNotFoundError(f"{self.label}: {self.config} starts from {address}, which does not exist.")
+
+    def _starts_from(self) -> list[str]:
+        """Return the weights that a training starts from, each once."""
+        if self.training is not None:
+            return []
+        model = self.read_config().MODEL
+        return [address for address in dict.fromkeys((model.WEIGHTS, model.TEXT_ENCODER.WEIGHTS)) if address]
 
     def progress(self, iterations: int) -> float:
         """Return the share of its iterations that a run has done, 0..1; evaluations do not count."""
@@ -103,7 +109,9 @@ class StudyRun:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         state = {"fingerprint": self.fingerprint(), "finished": finished, "seconds": round(seconds, 1)}
-        if finished and self.training is not None:
+        if self.training is None:
+            state["starts_from"] = {address: hash_of_located(address) for address in self._starts_from()}
+        elif finished:
             state["weights"] = sha256_of(str(self.training.weights))
         with atomically(self.folder / STATE_FILE) as temporary:
             temporary.write_text(json.dumps(state) + "\n", encoding="utf-8")
@@ -112,7 +120,7 @@ class StudyRun:
         """Tell whether the run has come to its end; an evaluation has not where the training was made anew since.
 
         Raises:
-            ValueError: the folder holds a run of another config, other options or another seed.
+            ValueError: the folder holds a run of another config, other options or another seed, or from other weights.
         """
         state = self.state()
         if state and state["fingerprint"] != self.fingerprint():
@@ -120,6 +128,13 @@ class StudyRun:
                 f"{self.folder} holds a run of another config than {self.config} is now, or of other options; remove "
                 "the folder to train again, or choose another --out."
             )
+        for address, sha256 in state.get("starts_from", {}).items():
+            # An address stays the same when a file is written anew, or comes with another version of this package.
+            if sha256 and hash_of_located(address) not in (None, sha256):
+                raise ValueError(
+                    f"{self.folder} holds a run that started from {address} when that was another file (SHA-256 "
+                    f"{sha256}); remove the folder to train again, or choose another --out."
+                )
         finished = state.get("finished", False) and (self.folder / "results.json").is_file()
         return finished and (self.training is None or self._is_of_todays_weights(state))
 
