@@ -229,8 +229,8 @@ def add_icpc_config(cfg: CN) -> None:
     # Drawings of each scene, which stand in one batch: the same kinds of things, but in other colours, so that it is
     # their colours that tell the captions apart (but for line drawings, which have none).
     cfg.PRETRAIN.PAINTS = 1
-    # Close-ups of each drawing, with captions of their own. Four of them make a mosaic, in which the dense embeddings of
-    # each one are compared with all of their captions: so A learns about places. 0: whole pictures alone, as CLIP's.
+    # Close-ups of each drawing, with captions of their own. Four of them make a mosaic, in which the dense embeddings
+    # of each one are compared with all their captions: so A learns about places. 0: whole pictures alone, as CLIP's.
     cfg.PRETRAIN.CLOSE_UPS = 0
     # Folder that the scenes are drawn into once, to be read by all later trainings (0.14 MB each). Empty: the workers
     # of the loader draw each scene whenever it is its turn.

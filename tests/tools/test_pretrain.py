@@ -142,6 +142,7 @@ def test_packed_weights_are_the_final_ones(trained: Path) -> None:
         torch.testing.assert_close(packed["model"][name], wanted[name], atol=1e-6, rtol=1e-3)
     card = (trained / "tiny-ViT.md").read_text()
     assert "`MODEL.WEIGHTS clip://tiny-ViT`" in card and "4 iterations" in card and "| mIoU |" in card
+    assert "different colours: 1; close-ups of each drawing: 0." in card
 
 
 def test_other_models_start_from_them(trained: Path) -> None:

@@ -68,7 +68,8 @@ knows the words of these captions and nothing else of the world. `MODEL.WEIGHTS 
 - File: `{path.name}`, {path.stat().st_size / 1e6:.2f} MB, SHA-256 `{sha256_of(path)}`. Half precision; embeddings of
   the {num_tokens} tokens of the captions, those of all other tokens are drawn from a seed when it is loaded.
 - Data: {keys.NUM_SCENES} scenes of `icpc_d2/data/scenes/captioned.py`, styles in turns {", ".join(keys.STYLES)};
-  crops of {keys.MIN_CROP:g} to 1 of the sides at {keys.SIZE[0]} x {keys.SIZE[1]} pixels. Nothing is from elsewhere.
+  crops of {keys.MIN_CROP:g} to 1 of the sides at {keys.SIZE[0]} x {keys.SIZE[1]} pixels. Drawings of each scene, in
+  different colours: {keys.PAINTS}; close-ups of each drawing: {keys.CLOSE_UPS}. Nothing is from elsewhere.
 - Training: {solver.MAX_ITER} iterations of {solver.IMS_PER_BATCH} pictures, seed {provenance["seed"]},
   {provenance["time"]}, commit {commit}; GPUs: {gpus}; torch {provenance["packages"]["torch"]}. The command:
 
