@@ -37,9 +37,9 @@ def evaluate_zero_shot(
         classes: names of the label maps' classes, each of which is a kind, too, or has its own name alone.
 
     Returns:
-        Figures in percent: "mAP" of the kinds and its "chance", "AP-car", ...; "car_color" by the
-        image's embedding, "car_color_A" by the dense embedding that is nearest to any of the answers, and their chance;
-        "R@1" and "R@5" of captions for images and of images for captions; "mIoU" of the alignment A, "IoU-car", ....
+        Figures in percent: "mAP" of the kinds and its "chance", "AP-car", ...; "car_color" by the image's embedding,
+        "car_color_A" by the dense embedding that is nearest to any of the answers, and their chance; "R@1" and "R@5" of
+        captions for images and of images for captions; "mIoU" of the alignment A, "IoU-car", ....
     """
     was_training = model.training
     model.eval()

@@ -41,6 +41,10 @@ def with_close_ups(batch: dict[str, Tensor], count: int) -> dict[str, Tensor]:
     return {**batch, "close_ups": close_ups, "close_up_tokens": open_clip.SimpleTokenizer()(texts)[:, :8]}
 
 
+def without_close_ups(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in batch.items() if not name.startswith("close_up")}
+
+
 @pytest.mark.parametrize("architecture", ["tiny-RN", "tiny-ViT"])
 def test_towers_and_loss_are_those_of_open_clip(architecture: str) -> None:
     model, batch = make_model(architecture), make_captioned()
@@ -91,15 +95,12 @@ def test_a_close_up_is_embedded_where_it_is_in_its_mosaic(architecture: str, sid
         found = model.embed_close_ups(close_ups)
         assert found.shape == (8, model.text_projection.shape[1])
         torch.testing.assert_close(found[7], wanted, atol=1e-5, rtol=1e-4)
+        upper_right = F.normalize(dense[0, :, :side, side:].mean(dim=(1, 2)), dim=0)
+        torch.testing.assert_close(found[5], upper_right, atol=1e-5, rtol=1e-4)
         losses = model([batch])
         loss = ClipLoss()(found, model.embed_texts(tokens), model.logit_scale.exp())
         torch.testing.assert_close(losses["loss_mosaic"], loss)
-        torch.testing.assert_close(losses["loss_clip"], model([make_same(batch)])["loss_clip"])
-
-
-def make_same(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The batch without its close-ups."""
-    return {name: value for name, value in batch.items() if not name.startswith("close_up")}
+        torch.testing.assert_close(losses["loss_clip"], model([without_close_ups(batch)])["loss_clip"])
 
 
 def test_mosaics_tell_dense_embeddings_where_things_are() -> None:
