@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from detectron2.data import DatasetCatalog
 from PIL import Image
 
 from icpc_d2.inference import onnx_predictor
@@ -55,6 +56,20 @@ def test_figures_of_the_page_are_those_of_the_code(exported: Path) -> None:
         assert f"| {bounds.difference:g} " in row and f"| {100 * bounds.equal:.4g} % |" in row
     keys = set(onnx_predictor.OnnxPredictor(exported).metadata)
     assert {key for key in keys if f"`icpc.{key}`" not in text} == set()
+
+
+def test_figures_of_the_quickstart(clone: Path, few_scenes: None, exported: Path) -> None:
+    (clone / "output").mkdir()
+    (clone / "output" / "quickstart").symlink_to(exported.parents[1])
+    (clone / "model.onnx").symlink_to(exported)
+    found = {}
+    exec(snippet(read("docs/export.md"), "figures"), found)
+    labels = [np.asarray(Image.open(entry["sem_seg_file_name"])) for entry in DatasetCatalog.get("scenes_sem_seg_val")]
+    assert len(labels) == 5
+    counts = sum(np.bincount(label.ravel(), minlength=256)[: found["classes"]] for label in labels)
+    assert (found["confusion"].sum(2) == counts).all()
+    assert np.mean(found["equal"]) > 0.999
+    assert np.nanmean(found["iou"][1]) == pytest.approx(np.nanmean(found["iou"][0]), abs=0.001)
 
 
 def test_runner_where_neither_pytorch_nor_detectron2_is(exported: Path, tmp_path: Path) -> None:
