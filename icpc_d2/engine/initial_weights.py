@@ -1,5 +1,6 @@
 """The weights that a run starts from: named on purpose, of the config's model, and at hand before all else begins."""
 
+import logging
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from icpc_d2.checkpoint.model_file import config_within
 from icpc_d2.checkpoint.sources import CLIP, OPENMMLAB, locate, parse_clip
 from icpc_d2.config.load import ConfigError, is_set, load_config
 from icpc_d2.modeling.clip import get_architecture
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS, TEXT_WEIGHTS = "MODEL.WEIGHTS", "MODEL.TEXT_ENCODER.WEIGHTS"
 
@@ -72,6 +75,17 @@ def _check_random_start(cfg: CfgNode) -> None:
         raise ConfigError(
             f"MODEL.BACKBONE.FREEZE_AT is {cfg.MODEL.BACKBONE.FREEZE_AT}, but {WEIGHTS} is empty: these stages would "
             "keep random weights for good. Name weights, or set FREEZE_AT to 0."
+        )
+
+
+def warn_of_random_start(cfg: CfgNode, args: Namespace) -> None:
+    """Warn where a training from random weights goes by a learning rate that is meant for pretrained ones."""
+    multiplier = cfg.SOLVER.BACKBONE_MULTIPLIER
+    if not cfg.MODEL.WEIGHTS and not args.eval_only and not continues(cfg, args) and multiplier < 1:
+        logger.warning(
+            f"{WEIGHTS} is empty, so that the image encoder starts from random weights; but it learns at "
+            f"{multiplier:g} of the learning rate, which is meant for a pretrained one. To train it as fast as the "
+            "rest: SOLVER.BACKBONE_MULTIPLIER 1.0."
         )
 
 

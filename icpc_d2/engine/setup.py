@@ -21,7 +21,7 @@ from icpc_d2.data.class_matching import class_colors_of
 from icpc_d2.data.folders import register_folders
 from icpc_d2.engine.class_balance import resolve_class_weights
 from icpc_d2.engine.data_checks import check_labels
-from icpc_d2.engine.initial_weights import check_weights, fetch_weights, read_config_of
+from icpc_d2.engine.initial_weights import check_weights, fetch_weights, read_config_of, warn_of_random_start
 from icpc_d2.engine.ranges import check_ranges
 from icpc_d2.engine.run_folder.output_folder import OutputFolder
 from icpc_d2.engine.run_folder.provenance import read_starts, write_start
@@ -46,6 +46,7 @@ def setup(args: Namespace) -> CfgNode:
     is_train = not args.eval_only
     check_weights(cfg, args)
     open_run(cfg, args)
+    warn_of_random_start(cfg, args)
     check_datasets(cfg, is_train)
     resolve_classes(cfg)
     fetch_weights(cfg, args)

@@ -1,6 +1,7 @@
 """The weights that a run starts from are settled before it begins."""
 
 import hashlib
+import re
 from argparse import Namespace
 from pathlib import Path
 
@@ -36,6 +37,23 @@ def test_random_weights_are_a_word_of_the_user(tmp_path: Path) -> None:
     args.opts = ["MODEL.WEIGHTS", ""]
     check_weights(load_config(args.config_file, args.opts), args)
     check("camvid/icpc_tiny.yaml")  # says so in its file
+
+
+def test_random_weights_at_a_pretrained_ones_rate_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture, logs_as_before: None
+) -> None:
+    data = make_data(tmp_path)
+    warning = r"image encoder starts from random weights; but it learns at 0\.1 of .*: SOLVER\.BACKBONE_MULTIPLIER 1\.0"
+    weights = write_checkpoint(tmp_path / "weights", tiny_cfg("DATASETS.TRAIN", str((f"folder:{data}/train",))))
+    for number, (options, is_warned) in enumerate(
+        [
+            ({"SOLVER.BACKBONE_MULTIPLIER": "0.1"}, True),
+            ({"SOLVER.BACKBONE_MULTIPLIER": "1.0"}, False),
+            ({"SOLVER.BACKBONE_MULTIPLIER": "0.1", "MODEL.WEIGHTS": str(weights)}, False),
+        ]
+    ):
+        setup(arguments(data, tmp_path / str(number), **{"MODEL.WEIGHTS": ""} | options))
+        assert bool(re.search(warning, capsys.readouterr().out)) is is_warned, options
 
 
 def test_an_encoder_by_itself_is_not_evaluated() -> None:
