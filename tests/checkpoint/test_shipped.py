@@ -19,8 +19,8 @@ from tests.support.configs import CONFIGS
 
 NAMES = ("tiny-RN", "tiny-ViT")
 NUM_SCENES = 60
-# Of A without a label; 4 would be a guess. Only the ResNet was trained on mosaics.
-LEAST_MIOU = {"tiny-RN": 20, "tiny-ViT": 4}
+# Of A without a label; 4 would be a guess.
+LEAST_MIOU = {"tiny-RN": 20, "tiny-ViT": 15}
 
 
 def test_there_are_two_and_they_are_small() -> None:
