@@ -31,7 +31,7 @@ class WeightCache(Generic[Value]):
             return compute()
         # Inference tensors keep no version; they are never parameters of a module that is trained.
         states = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors)
-        key = (key, states, torch.is_autocast_enabled(), torch.is_autocast_enabled("cpu"))
+        key = (key, states, numeric_state())
         entry = self._entry
         if entry is None or entry[1] != key or any(old is not new for old, new in zip(entry[0], tensors, strict=True)):
             entry = self._entry = (tuple(tensors), key, compute())
@@ -46,3 +46,12 @@ class WeightCache(Generic[Value]):
 
     def __getstate__(self) -> dict:
         return {"_entry": None}
+
+
+def numeric_state() -> Hashable:
+    """Return the settings that decide, beside its inputs, which numbers a computation gives: autocast's, and TF32."""
+    autocast = [torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) for kind in ("cuda", "cpu")]
+    matmul = torch.backends.cuda.matmul
+    # Since torch 2.9 the older name is an error where the newer one was set.
+    tf32 = getattr(matmul, "fp32_precision", None) or matmul.allow_tf32
+    return (*autocast, tf32)

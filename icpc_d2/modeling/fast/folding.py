@@ -42,8 +42,9 @@ class Chain(NamedTuple):
 class Kernel(NamedTuple):
     """A transposed convolution of kernel and stride k, with a bias for each place inside the kernel."""
 
-    weight: Tensor  # (O, K, k, k)
-    bias: Tensor  # (O, k, k)
+    weight: Tensor  # (O * k * k, K, 1, 1), of the matrix product that it is
+    bias: Tensor  # (O * k * k,)
+    factor: int  # k
 
     def add_to(self, out: Tensor, x: Tensor) -> Tensor:
         """Return ``out`` (B, O, H, W) plus the convolution of (B, K, h, w), as a new tensor.
@@ -52,9 +53,8 @@ class Kernel(NamedTuple):
         channels last, k x k results of a position lie side by side, which is several times faster on a CPU. Results of
         another size than H x W are interpolated to it, which is linear too.
         """
-        factor = self.weight.shape[-1]
-        weight = self.weight.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]
-        blocks = F.conv2d(x.contiguous(memory_format=torch.channels_last), weight, self.bias.flatten())
+        factor = self.factor
+        blocks = F.conv2d(x.contiguous(memory_format=torch.channels_last), self.weight, self.bias)
         blocks = blocks.unflatten(1, (-1, factor, factor)).permute(0, 1, 4, 2, 5, 3)  # (B, O, h, k, w, k)
         if may_differ((x.shape[2] * factor, x.shape[3] * factor), out.shape[2:]):
             return out + resize_to(blocks.flatten(4, 5).flatten(2, 3), out.shape[2:])
@@ -80,7 +80,7 @@ def fold(weight: Tensor, chains: Sequence[Chain]) -> dict[str, Kernel]:
     Returns:
         The kernel to apply to the map of each source; those of chains from the same source are summed.
     """
-    kernels: dict[str, Kernel] = {}
+    kernels: dict[str, tuple[Tensor, Tensor]] = {}  # (O, K, k, k) and (O, k, k)
     # The weights of folded endings, which several chains may share.
     products = {(): weight[:, :, None, None]}
     for chain in chains:
@@ -95,5 +95,8 @@ def fold(weight: Tensor, chains: Sequence[Chain]) -> dict[str, Kernel]:
                 products[ending] = product.flatten(4, 5).flatten(2, 3)
             kernel = products[ending]
         before = kernels.get(chain.source)
-        kernels[chain.source] = Kernel(kernel, bias) if before is None else Kernel(before[0] + kernel, before[1] + bias)
-    return kernels
+        kernels[chain.source] = (kernel, bias) if before is None else (before[0] + kernel, before[1] + bias)
+    return {
+        source: Kernel(kernel.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None], bias.flatten(), kernel.shape[-1])
+        for source, (kernel, bias) in kernels.items()
+    }

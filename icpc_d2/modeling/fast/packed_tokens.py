@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from icpc_d2.modeling.fast.cache import WeightCache
+from icpc_d2.modeling.fast.cuda_graphs import RecordedCalls
 from icpc_d2.modeling.text.class_tokens import ClassTokens
 
 # Attention costs the square of a sequence, and each lets its own copy of the prefix attend.
@@ -50,11 +51,13 @@ class PackedClassTokens(ClassTokens):
     Attributes:
         packed_order: place of each name among the S * M places of the sequences.
         embeddings: what the text encoder made of the classes, where no image changes that.
+        encodings: where an image does, how the text encoder computes it on a GPU.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.embeddings: WeightCache[Tensor] = WeightCache()
+        self.encodings = RecordedCalls()
         bins = _pack(self.lengths, SEQUENCE_TOKENS)
         num_prefix = len(self.prefix) + self.num_context
         lengths = [torch.tensor([self.lengths[k] for k in names]) for names in bins]
@@ -76,8 +79,9 @@ class PackedClassTokens(ClassTokens):
         self.register_buffer("packed_order", torch.tensor([places[k] for k in range(len(self.ids))]), persistent=False)
 
     def train(self, mode: bool = True) -> "PackedClassTokens":
-        """Set the mode, and forget the embeddings."""
+        """Set the mode, and forget the embeddings and how they were computed."""
         self.embeddings.clear()
+        self.encodings.clear()
         return super().train(mode)
 
     def sequences(self, max_tokens: int) -> Iterator[PackedSequences]:

@@ -82,9 +82,9 @@ def test_folded_chains_give_the_same_lateral() -> None:
     maps = {"res5": torch.randn(2, 3, 3, 5), "res4": torch.randn(2, 3, 6, 10)}
     scores = ScoreMaps(maps, alignment(torch.randn(1, 12, 4, 4), torch.randn(1, 3, 12)).terms)
     kernels = fold(weight, expand("res2", scores.terms, maps))
-    assert {source: tuple(kernel.weight.shape) for source, kernel in kernels.items()} == {
-        "res5": (4, 3, 8, 8),
-        "res4": (4, 3, 4, 4),
+    assert {source: (*kernel.weight.shape, kernel.factor) for source, kernel in kernels.items()} == {
+        "res5": (4 * 8 * 8, 3, 1, 1, 8),
+        "res4": (4 * 4 * 4, 3, 1, 1, 4),
     }
     found = out
     for source, kernel in kernels.items():
