@@ -36,7 +36,11 @@ class Up(nn.Sequential):
 
 def cosine_scores(dense_embed: Tensor, text: Tensor) -> Tensor:
     """Compare by Eq. 5, both sides L2-normalized: (B, C, h, w) and (B, K, C) -> cosines (B, K, h, w)."""
-    scores = F.normalize(text, dim=2) @ F.normalize(dense_embed.flatten(2), dim=1)
+    return _compare(dense_embed, F.normalize(text, dim=2))
+
+
+def _compare(dense_embed: Tensor, normalized_text: Tensor) -> Tensor:
+    scores = normalized_text @ F.normalize(dense_embed.flatten(2), dim=1)
     return scores.unflatten(2, dense_embed.shape[2:])
 
 
@@ -89,7 +93,8 @@ class MultiScaleAlignment(nn.Module):
             at_16, at_32 = dense_embed, F.max_pool2d(dense_embed, 2)
         else:
             at_16, at_32 = self.up_embed(dense_embed), dense_embed
-        return {"res5": cosine_scores(at_32, text), "res4": cosine_scores(at_16, text)}
+        text = F.normalize(text, dim=2)
+        return {"res5": _compare(at_32, text), "res4": _compare(at_16, text)}
 
     def forward(self, dense_embed: Tensor, text: Tensor) -> dict[str, Tensor]:
         """Compute the four maps A, (B, K, H / stride, W / stride), from (B, C, h, w) and (B, K, C)."""

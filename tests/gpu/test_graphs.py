@@ -137,3 +137,4 @@ def test_what_reads_a_value_back_goes_on_without_a_graph(device: str, caplog: py
             assert found.tolist() == [4.0 * factor**2] * 4
     assert len(caplog.records) == (device == "cuda")
     assert torch.randn(1000, device=device).sort().values.diff().min() >= 0, "the device still works"
+    assert device == "cpu" or torch.cuda.current_stream() == torch.cuda.default_stream()

@@ -33,6 +33,7 @@ class RecordedCalls:
 
     def __init__(self) -> None:
         self._kinds: dict[Hashable, Function | None] = {}
+        self._failed = False
 
     def run(self, function: Function, x: Tensor, weights: Sequence[Tensor], key: Hashable = None) -> Tensor:
         """Return ``function(x)``; only where :func:`can_record` allows it.
@@ -45,7 +46,7 @@ class RecordedCalls:
         stream = torch.cuda.current_stream(x.device).cuda_stream if x.is_cuda else None
         kind = (key, x.shape, x.dtype, x.device, stream, numeric_state(), places)
         with _LOCK:
-            if kind in self._kinds:
+            if kind in self._kinds and not self._failed:
                 recorded = self._kinds[kind] or self._record(kind, function, x)
                 return recorded(x)
             if len(self._kinds) >= MOST_KINDS:
@@ -66,9 +67,12 @@ class RecordedCalls:
             recorded = record(function, x)
         except RuntimeError as error:
             logging.getLogger(__name__).warning(
-                "A part of the model could not be recorded as a CUDA graph, and goes on without: %s", error
+                "A part of the model could not be recorded as a CUDA graph, and goes on without, with the same "
+                "results, but slower: %s",
+                error,
             )
-            recorded = function
+            self._failed = True
+            return function
         self._kinds[kind] = recorded
         return recorded
 
@@ -102,15 +106,24 @@ def record(function: Function, x: Tensor) -> Function:
         "cache_enabled": False,
     }
     graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+    before = torch.cuda.current_stream(device)
+    generator = torch.cuda.default_generators[before.device_index]
     # Inference tensors could not be written to later on.
     with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(device), torch.autocast(kind, **precision):
         own = x.clone()
-        stream.wait_stream(torch.cuda.current_stream())
+        stream.wait_stream(before)
         with torch.cuda.stream(stream):
             function(own)  # what libraries set up for a thread and a stream cannot be recorded
-        # Other threads, such as those that load images, may go on using the GPU meanwhile.
-        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-            out = function(own)
+        random = generator.clone_state()
+        try:
+            # Other threads, such as those that load images, may go on using the GPU meanwhile.
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                out = function(own)
+        except RuntimeError:
+            # PyTorch would leave both as they are while recording.
+            torch.cuda.set_stream(before)
+            generator.graphsafe_set_state(random)
+            raise
 
     def replay(x: Tensor) -> Tensor:
         own.copy_(x)
