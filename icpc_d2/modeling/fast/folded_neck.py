@@ -4,7 +4,7 @@
 `icpc_d2.modeling.fast.folding`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -44,43 +44,71 @@ class FoldedLateral(Lateral):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._kernels: WeightCache[dict[str, Kernel]] = WeightCache()
+        # The features' part of the weight, in one piece, and the kernels.
+        self._kernels: WeightCache[tuple[Tensor, dict[str, Kernel]]] = WeightCache()
+        self._forms: dict[Hashable, str] = {}  # what was chosen before, for the same sizes
 
     def forward(self, x: LateralInput) -> Tensor:
         """Convolve (B, channels, h, w) and scores (B, K, h, w) to (B, O, h, w)."""
-        weight, scores = self.conv.weight, x.scores
-        out = F.conv2d(x.feature, weight[:, : self.channels], self.conv.bias)
+        if x.level in x.scores.computed:
+            # A coarse map: joining it takes less time than a convolution of its own, whose result is added.
+            score_map = resize_to(x.scores[x.level], x.feature.shape[2:])
+            return self.conv(torch.cat([x.feature, score_map], dim=1))
+        if x.level not in x.scores.terms:
+            return self.conv(x.feature)
         form = self._cheapest_form(x)
-        if form == "plain":
-            if x.level in scores:
-                out = out + F.conv2d(resize_to(scores[x.level], out.shape[2:]), weight[:, self.channels :])
-        else:
-            if form == "whole":
-                chains = expand(x.level, scores.terms, scores.computed)
-                maps = {chain.source: scores[chain.source] for chain in chains}
-            else:
-                terms = {f"{x.level} from {source}": (source, up) for source, up in scores.terms[x.level]}
-                chains = [Chain(name, (UpStep(up[-1]),)) for name, (_, up) in terms.items()]
-                maps = {
-                    name: reduce(lambda x, step: step(x), list(up)[:-1], scores[source])
-                    for name, (source, up) in terms.items()
-                }
-            weights = [weight, *(p for chain in chains for step in chain.steps for p in step.conv.parameters())]
-            kernels = self._kernels.get(weights, tuple(chains), lambda: fold(weight[:, self.channels :, 0, 0], chains))
-            for source, kernel in kernels.items():
-                out = kernel.add_to(out, maps[source])
+        out = self._add_map(x) if form == "plain" else self._add_folded(x, is_whole=form == "whole")
         return out if self.conv.norm is None else self.conv.norm(out)
+
+    def _add_map(self, x: LateralInput) -> Tensor:
+        """Convolve features and score map one by one."""
+        weight = self.conv.weight
+        out = F.conv2d(x.feature, weight[:, : self.channels], self.conv.bias)
+        return out + F.conv2d(resize_to(x.scores[x.level], out.shape[2:]), weight[:, self.channels :])
+
+    def _add_folded(self, x: LateralInput, is_whole: bool) -> Tensor:
+        """Convolve the features, and what the score map is made of: existing maps, or some of half its resolution."""
+        weight, scores = self.conv.weight, x.scores
+        if is_whole:
+            chains = expand(x.level, scores.terms, scores.computed)
+            maps = {chain.source: scores[chain.source] for chain in chains}
+        else:
+            terms = {f"{x.level} from {source}": (source, up) for source, up in scores.terms[x.level]}
+            chains = [Chain(name, (UpStep(up[-1]),)) for name, (_, up) in terms.items()]
+            maps = {
+                name: reduce(lambda x, step: step(x), list(up)[:-1], scores[source])
+                for name, (source, up) in terms.items()
+            }
+        weights = [weight, *(p for chain in chains for step in chain.steps for p in step.conv.parameters())]
+        feature_weight, kernels = self._kernels.get(weights, tuple(chains), lambda: self._fold(chains))
+        out = F.conv2d(x.feature, feature_weight, self.conv.bias)
+        for source, kernel in kernels.items():
+            out = kernel.add_to(out, maps[source])
+        return out
+
+    def _fold(self, chains: list[Chain]) -> tuple[Tensor, dict[str, Kernel]]:
+        features, scores = self.conv.weight.tensor_split([self.channels], dim=1)
+        return features.contiguous(), fold(scores[:, :, 0, 0], chains)
 
     def train(self, mode: bool = True) -> "FoldedLateral":
         """Set the mode, and forget the folded kernels."""
         self._kernels.clear()
+        self._forms.clear()
         return super().train(mode)
 
     def _cheapest_form(self, x: LateralInput) -> str:
         """Choose what takes the least time: no folding ("plain"), chains "whole", or their "last" steps."""
+        if torch.compiler.is_compiling():
+            return self._count_cheapest_form(x)
+        sources = [(name, score_map.shape) for name, score_map in x.scores.computed.items()]
+        terms = [(name, source, len(up)) for name, pairs in x.scores.terms.items() for source, up in pairs]
+        key = (x.feature.shape, x.feature.device.type, torch.is_grad_enabled(), *sources, *terms)
+        if key not in self._forms:
+            self._forms[key] = self._count_cheapest_form(x)
+        return self._forms[key]
+
+    def _count_cheapest_form(self, x: LateralInput) -> str:
         sources, terms = x.scores.computed, x.scores.terms
-        if x.level in sources or x.level not in terms:
-            return "plain"
         chains = expand(x.level, terms, sources)
         ends = [tuple(side * 2 ** len(chain.steps) for side in sources[chain.source].shape[2:]) for chain in chains]
         # Maps are interpolated on their way to the sum, which no kernel does.

@@ -29,6 +29,9 @@ class ScoreMaps(Mapping[str, Tensor]):
             self.computed[level] = sum(resize_to(x, maps[-1].shape[2:]) for x in maps)
         return self.computed[level]
 
+    def __contains__(self, level: object) -> bool:
+        return level in self.computed or level in self.terms
+
     def __iter__(self) -> Iterator[str]:
         yield from dict.fromkeys([*self.computed, *self.terms])
 

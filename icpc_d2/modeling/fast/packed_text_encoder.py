@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.compiled_method import CompiledMethod
+from icpc_d2.modeling.fast.cache import list_tensors
 from icpc_d2.modeling.fast.cuda_graphs import can_record
 from icpc_d2.modeling.fast.packed_tokens import PackedClassTokens, PackedSequences
 from icpc_d2.modeling.fast.quick_gelu import replace_quick_gelus
@@ -54,7 +55,7 @@ class PackedTextEncoder(CompiledMethod, TextEncoder):
         per_image = context.per_image
         if per_image is not None and not self._is_recorded(tokens, per_image):
             return self._encode(tokens, context)
-        weights = [*self.parameters(), *tokens.buffers()]
+        weights = [*list_tensors(self), *list_tensors(tokens)]
         weights += [] if context.shared is None else [context.shared]
         if per_image is None:
             return tokens.embeddings.get(weights, None, lambda: self._encode(tokens, context))
