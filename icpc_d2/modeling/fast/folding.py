@@ -42,24 +42,34 @@ class Chain(NamedTuple):
 class Kernel(NamedTuple):
     """A transposed convolution of kernel and stride k, with a bias for each place inside the kernel."""
 
-    weight: Tensor  # (O * k * k, K, 1, 1), of the matrix product that it is
+    weight: Tensor  # (O * k * k, K), of the matrix product that it is
     bias: Tensor  # (O * k * k,)
     factor: int  # k
 
     def add_to(self, out: Tensor, x: Tensor) -> Tensor:
         """Return ``out`` (B, O, H, W) plus the convolution of (B, K, h, w), as a new tensor.
 
-        As stride equals kernel, it is a matrix product, and an addition that puts each result in its place. With
-        channels last, k x k results of a position lie side by side, which is several times faster on a CPU. Results of
-        another size than H x W are interpolated to it, which is linear too.
+        As stride equals kernel, it is a matrix product, and an addition that puts each result in its place. The k x k
+        results of a position lie side by side, which is several times faster on a CPU than apart. Results of another
+        size than H x W are interpolated to it, which is linear too.
         """
-        factor = self.factor
-        blocks = F.conv2d(x.contiguous(memory_format=torch.channels_last), self.weight, self.bias)
-        blocks = blocks.unflatten(1, (-1, factor, factor)).permute(0, 1, 4, 2, 5, 3)  # (B, O, h, k, w, k)
-        if may_differ((x.shape[2] * factor, x.shape[3] * factor), out.shape[2:]):
+        (batch, _, height, width), k = x.shape, self.factor
+        product = multiply if x.is_cuda else convolve
+        blocks = product(x, self.weight, self.bias).reshape(batch, height, width, -1, k, k)
+        blocks = blocks.permute(0, 3, 1, 4, 2, 5)  # (B, O, h, k, w, k)
+        if may_differ((height * k, width * k), out.shape[2:]):
             return out + resize_to(blocks.flatten(4, 5).flatten(2, 3), out.shape[2:])
-        total = out.unflatten(3, (-1, factor)).unflatten(2, (-1, factor)) + blocks
-        return total.flatten(4, 5).flatten(2, 3)
+        return (out.view(blocks.shape) + blocks).reshape(out.shape)
+
+
+def multiply(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Multiply (B, K, h, w) by (P, K) to (B * h * w, P): on a GPU one kernel, as a single image need not be copied."""
+    return F.linear(x.flatten(2).mT.flatten(0, 1), weight, bias)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return the same as (B, h, w, P): on a CPU a convolution with channels last takes up to a fifth less time."""
+    return F.conv2d(x.contiguous(memory_format=torch.channels_last), weight[..., None, None], bias).permute(0, 2, 3, 1)
 
 
 def expand(level: str, terms: Terms, sources: Collection[str]) -> list[Chain]:
@@ -97,6 +107,6 @@ def fold(weight: Tensor, chains: Sequence[Chain]) -> dict[str, Kernel]:
         before = kernels.get(chain.source)
         kernels[chain.source] = (kernel, bias) if before is None else (before[0] + kernel, before[1] + bias)
     return {
-        source: Kernel(kernel.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None], bias.flatten(), kernel.shape[-1])
+        source: Kernel(kernel.permute(0, 2, 3, 1).flatten(0, 2), bias.flatten(), kernel.shape[-1])
         for source, (kernel, bias) in kernels.items()
     }

@@ -12,7 +12,7 @@ from icpc_d2.analysis.random_models import share_parameters
 from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
 from icpc_d2.modeling.fast import folded_neck
 from icpc_d2.modeling.fast.folded_neck import FoldedFPN
-from icpc_d2.modeling.fast.folding import expand, fold
+from icpc_d2.modeling.fast.folding import convolve, expand, fold, multiply
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment, ScoreMaps
 from icpc_d2.modeling.neck import AlignedFPN
 
@@ -83,14 +83,22 @@ def test_folded_chains_give_the_same_lateral() -> None:
     scores = ScoreMaps(maps, alignment(torch.randn(1, 12, 4, 4), torch.randn(1, 3, 12)).terms)
     kernels = fold(weight, expand("res2", scores.terms, maps))
     assert {source: (*kernel.weight.shape, kernel.factor) for source, kernel in kernels.items()} == {
-        "res5": (4 * 8 * 8, 3, 1, 1, 8),
-        "res4": (4 * 4 * 4, 3, 1, 1, 4),
+        "res5": (4 * 8 * 8, 3, 8),
+        "res4": (4 * 4 * 4, 3, 4),
     }
     found = out
     for source, kernel in kernels.items():
         found = kernel.add_to(found, maps[source])
     plain = out + F.conv2d(scores["res2"], weight[..., None, None])
     torch.testing.assert_close(found, plain, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_product_of_a_gpu_is_that_of_a_cpu(batch: int) -> None:
+    x, weight, bias = torch.randn(batch, 5, 4, 6), torch.randn(8, 5), torch.randn(8)
+    rows = multiply(x, weight, bias)
+    torch.testing.assert_close(rows, convolve(x, weight, bias).reshape(-1, 8))
+    torch.testing.assert_close(rows[-1], weight @ x[-1, :, -1, -1] + bias)
 
 
 def test_kept_kernels_follow_the_weights() -> None:
