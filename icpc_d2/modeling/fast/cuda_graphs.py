@@ -17,8 +17,8 @@ from icpc_d2.modeling.fast.cache import numeric_state
 
 Function = Callable[[Tensor], Tensor]
 
-# Kinds of calls that are kept; each holds the memory of its intermediate results.
-MOST_KINDS = 4
+# Kinds of calls that are recorded; each holds the memory of its intermediate results.
+MOST_KINDS = 8
 
 # Of recording, and of each replay: a graph has one place for its input, and one for its output.
 _LOCK = threading.Lock()
@@ -27,11 +27,12 @@ _LOCK = threading.Lock()
 class RecordedCalls:
     """Runs functions of one tensor, from the second call of a kind on as a CUDA graph.
 
-    Of one kind are calls with inputs of one shape and dtype, the same weights in the same places, precision and stream.
-    Weights may be written to in between. Safe in threads. Copies start anew.
+    Of one kind are calls with inputs of one shape and dtype, in one precision and on one stream. Weights may be written
+    to in between; where they have moved, all is recorded anew. Safe in threads. Copies start anew.
     """
 
     def __init__(self) -> None:
+        self._places: Hashable = None  # of the weights
         self._kinds: dict[Hashable, Function | None] = {}
         self._failed = False
 
@@ -44,14 +45,16 @@ class RecordedCalls:
         """
         places = tuple((weight.data_ptr(), weight.dtype) for weight in weights)
         stream = torch.cuda.current_stream(x.device).cuda_stream if x.is_cuda else None
-        kind = (key, x.shape, x.dtype, x.device, stream, numeric_state(), places)
+        kind = (key, x.shape, x.dtype, x.device, stream, numeric_state())
         with _LOCK:
+            if places != self._places:
+                self._kinds.clear()
+                self._places = places
             if kind in self._kinds and not self._failed:
                 recorded = self._kinds[kind] or self._record(kind, function, x)
                 return recorded(x)
-            if len(self._kinds) >= MOST_KINDS:
-                self._kinds.clear()
-            self._kinds[kind] = None
+            if len(self._kinds) < MOST_KINDS:
+                self._kinds[kind] = None
         return function(x)
 
     def clear(self) -> None:

@@ -62,24 +62,35 @@ def test_the_second_call_of_a_kind_is_recorded(recorder: Recorder) -> None:
         assert (recorder.recorded, recorder.replayed) == (count, count + 2)
 
 
-def test_other_weights_and_other_precision_are_other_kinds(recorder: Recorder) -> None:
+def test_another_precision_is_another_kind(recorder: Recorder) -> None:
     calls, weight, x = RecordedCalls(), torch.tensor(2.0), torch.ones(2)
     for _ in range(2):
         calls.run(lambda x: x * weight, x, [weight])
-    moved = weight.clone()
-    calls.run(lambda x: x * moved, x, [moved])
     for dtype in (torch.bfloat16, torch.float16):
         with torch.autocast("cpu", dtype):
             calls.run(lambda x: x * weight, x, [weight])
     assert (recorder.recorded, recorder.replayed) == (1, 1)
+    calls.run(lambda x: x * weight, x, [weight])
+    assert (recorder.recorded, recorder.replayed) == (1, 2)
 
 
-def test_few_kinds_are_kept(recorder: Recorder) -> None:
+def test_all_is_recorded_anew_where_weights_have_moved(recorder: Recorder) -> None:
+    calls, x = RecordedCalls(), torch.ones(2)
+    weights = [torch.tensor(2.0), torch.tensor(3.0)]
+    for count, weight in enumerate((weights[0], weights[1], weights[0]), start=1):
+        for _ in range(3):
+            assert calls.run(lambda x, weight=weight: x * weight, x, [weight]).tolist() == [weight.item()] * 2
+        assert (recorder.recorded, recorder.replayed) == (count, 2 * count)
+        assert len(calls._kinds) == 1, "what was recorded with the others is forgotten"
+
+
+def test_further_kinds_are_called(recorder: Recorder) -> None:
     calls = RecordedCalls()
-    for _ in range(2):
-        for size in range(1, 2 + cuda_graphs.MOST_KINDS):
-            calls.run(torch.neg, torch.ones(size), [])
-    assert len(calls._kinds) <= cuda_graphs.MOST_KINDS
+    for _ in range(3):
+        for size in range(1, 4 + cuda_graphs.MOST_KINDS):
+            assert calls.run(torch.neg, torch.ones(size), []).tolist() == [-1] * size
+    assert recorder.recorded == cuda_graphs.MOST_KINDS
+    assert recorder.replayed == 2 * cuda_graphs.MOST_KINDS
     calls.clear()
     assert not calls._kinds
 
