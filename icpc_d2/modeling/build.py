@@ -14,8 +14,8 @@ from icpc_d2.modeling.class_weights import get_class_weights
 from icpc_d2.modeling.fast.chunked_predictions import ChunkedLogits
 from icpc_d2.modeling.fast.folded_neck import FoldedFPN
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment
-from icpc_d2.modeling.fast.packed_text_encoder import PackedTextEncoder
 from icpc_d2.modeling.fast.packed_tokens import PackedClassTokens
+from icpc_d2.modeling.fast.recorded_text_encoder import RecordedTextEncoder
 from icpc_d2.modeling.fast.strip_loss import strip_pixel_cross_entropy
 from icpc_d2.modeling.losses import (
     AlignmentLoss,
@@ -104,7 +104,7 @@ def build_text(cfg: CfgNode, names: Sequence[str | Sequence[str]], channels: int
     if keys.NAME not in PROMPTS:
         raise ValueError(f"MODEL.PROMPT.NAME is {keys.NAME!r}; wanted is one of {sorted(PROMPTS)}")
     if cfg.MODEL.FAST:
-        encoder = PackedTextEncoder(cfg.MODEL.CLIP.ARCH, encoder_keys.MEMORY, encoder_keys.CHECKPOINT)
+        encoder = RecordedTextEncoder(cfg.MODEL.CLIP.ARCH, encoder_keys.MEMORY, encoder_keys.CHECKPOINT)
     else:
         encoder = TextEncoder(cfg.MODEL.CLIP.ARCH)
     if encoder.channels != channels:

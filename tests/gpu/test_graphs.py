@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from icpc_d2.analysis.random_models import class_names
 from icpc_d2.modeling.fast.cuda_graphs import RecordedCalls, can_record
-from icpc_d2.modeling.fast.packed_text_encoder import PackedTextEncoder
 from icpc_d2.modeling.fast.packed_tokens import PackedClassTokens
+from icpc_d2.modeling.fast.recorded_text_encoder import RecordedTextEncoder
 from icpc_d2.modeling.text.prompts import PROMPTS
 
 
@@ -21,7 +21,7 @@ class Text:
 
     def __init__(self, device: str, prompt: str = "icpc") -> None:
         architecture, self.channels, count = ("RN50-quickgelu", 1024, 150) if device == "cuda" else ("tiny-RN", 128, 12)
-        self.encoder = PackedTextEncoder(architecture).to(device)
+        self.encoder = RecordedTextEncoder(architecture).to(device)
         self.prompt = PROMPTS[prompt](8, self.channels, self.encoder.width, 16).to(device)
         self.tokens = PackedClassTokens(
             class_names(count), "{}", self.encoder.context_length, self.prompt.num_context

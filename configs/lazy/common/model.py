@@ -12,8 +12,8 @@ from icpc_d2.modeling.class_names import count_classes, read_synonyms
 from icpc_d2.modeling.fast.chunked_predictions import ChunkedLogits
 from icpc_d2.modeling.fast.folded_neck import FoldedFPN
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment
-from icpc_d2.modeling.fast.packed_text_encoder import PackedTextEncoder
 from icpc_d2.modeling.fast.packed_tokens import PackedClassTokens
+from icpc_d2.modeling.fast.recorded_text_encoder import RecordedTextEncoder
 from icpc_d2.modeling.fast.strip_loss import strip_pixel_cross_entropy
 from icpc_d2.modeling.labels import read_ignore_value
 from icpc_d2.modeling.losses import AlignmentLoss, ContrastiveLoss
@@ -38,7 +38,7 @@ model = L(ICPC)(
         context_length=77,
         num_context=9,  # of the prompt: V_1..V_N and I
     ),
-    text_encoder=L(PackedTextEncoder)(
+    text_encoder=L(RecordedTextEncoder)(
         architecture="${..backbone.architecture}", max_activation_mib=1024, checkpoint=False
     ),
     context_decoder=L(ContextDecoder)(

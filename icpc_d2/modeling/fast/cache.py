@@ -4,7 +4,9 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from icpc_d2.modeling.fast.dependencies import numeric_state
 
 Value = TypeVar("Value")
 
@@ -13,8 +15,7 @@ class WeightCache(Generic[Value]):
     """Keeps the last value computed from some tensors, for as long as none of them is written to, moved or replaced.
 
     It works where no gradient is recorded only; elsewhere each call computes. Safe in threads: at worst two compute.
-    Writing through ``tensor.data`` leaves no trace that could be seen: call :meth:`clear` then. Modules that hold a
-    cache clear it whenever their mode is set.
+    Writing through ``tensor.data`` leaves no trace: call :meth:`clear` then, as modules do whenever their mode is set.
     """
 
     def __init__(self) -> None:
@@ -46,27 +47,3 @@ class WeightCache(Generic[Value]):
 
     def __getstate__(self) -> dict:
         return {"_entry": None}
-
-
-def numeric_state() -> Hashable:
-    """Return the settings that decide, beside its inputs, which numbers a computation gives: autocast's, and TF32."""
-    autocast = [torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) for kind in ("cuda", "cpu")]
-    matmul = torch.backends.cuda.matmul
-    # Since torch 2.9 the older name is an error where the newer one was set.
-    tf32 = getattr(matmul, "fp32_precision", None) or matmul.allow_tf32
-    return (*autocast, tf32)
-
-
-def list_tensors(module: nn.Module) -> list[Tensor]:
-    """List the parameters and buffers of a module and all below it, in a fifth of the time that its own methods take.
-
-    An image waits for it: the text encoder alone has some 150.
-    """
-    tensors: list[Tensor | None] = []
-    modules = [module]
-    while modules:
-        module = modules.pop()
-        tensors += module._parameters.values()
-        tensors += module._buffers.values()
-        modules += filter(None, module._modules.values())
-    return [tensor for tensor in tensors if tensor is not None]

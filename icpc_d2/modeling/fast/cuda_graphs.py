@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from icpc_d2.modeling.fast.cache import numeric_state
+from icpc_d2.modeling.fast.dependencies import numeric_state
 
 Function = Callable[[Tensor], Tensor]
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from icpc_d2.modeling.fast.cache import WeightCache, list_tensors
+from icpc_d2.modeling.fast.cache import WeightCache
+from icpc_d2.modeling.fast.dependencies import list_tensors
 from icpc_d2.modeling.fast.folding import Chain, Kernel, UpStep, expand, fold
 from icpc_d2.modeling.fast.form_choice import choose_form, count_forms
 from icpc_d2.modeling.fast.lazy_alignment import ScoreMaps
@@ -79,7 +80,7 @@ class FoldedLateral(Lateral):
                 name: reduce(lambda x, step: step(x), list(up)[:-1], scores[source])
                 for name, (source, up) in terms.items()
             }
-        weights = [weight, *(p for chain in chains for step in chain.steps for p in list_tensors(step.conv))]
+        weights = list_tensors(weight, *(step.conv for chain in chains for step in chain.steps))
         feature_weight, kernels = self._kernels.get(weights, tuple(chains), lambda: self._fold(chains))
         out = F.conv2d(x.feature, feature_weight, self.conv.bias)
         for source, kernel in kernels.items():

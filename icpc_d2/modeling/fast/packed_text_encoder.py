@@ -16,26 +16,18 @@ from torch.utils.checkpoint import checkpoint
 
 from icpc_d2.modeling import clip
 from icpc_d2.modeling.compiled_method import CompiledMethod
-from icpc_d2.modeling.fast.cache import list_tensors
-from icpc_d2.modeling.fast.cuda_graphs import can_record
+from icpc_d2.modeling.fast.dependencies import list_tensors
 from icpc_d2.modeling.fast.packed_tokens import PackedClassTokens, PackedSequences
 from icpc_d2.modeling.fast.quick_gelu import replace_quick_gelus
 from icpc_d2.modeling.text.prompts import Context
 from icpc_d2.modeling.text.text_encoder import TextEncoder
 
-# Tokens of a batch up to which starting the encoder's kernels takes a GPU longer than computing them.
-GRAPH_TOKENS = 4096
-
 
 class PackedTextEncoder(CompiledMethod, TextEncoder):
-    """A text encoder of packed prompts; without gradients, it keeps what no image changes until a weight does.
-
-    What an image changes is computed as a CUDA graph on a GPU, unless it has many tokens or the encoder is compiled.
-    """
+    """A text encoder of packed prompts; without gradients, it keeps what no image changes until a weight does."""
 
     # Inside of a graph nothing could be kept.
     compiled_method = "_encode"
-    graph_tokens = GRAPH_TOKENS  # 0: no CUDA graph
 
     def __init__(self, architecture: str, max_activation_mib: int = 0, checkpoint: bool = False) -> None:
         """
@@ -52,24 +44,10 @@ class PackedTextEncoder(CompiledMethod, TextEncoder):
 
     def forward(self, tokens: PackedClassTokens, context: Context) -> Tensor:
         """Embed all classes: (B, K, C), with B = 1 if `context` holds nothing of an image."""
-        per_image = context.per_image
-        if per_image is not None and not self._is_recorded(tokens, per_image):
+        if context.per_image is not None:
             return self._encode(tokens, context)
-        weights = [*list_tensors(self), *list_tensors(tokens)]
-        weights += [] if context.shared is None else [context.shared]
-        if per_image is None:
-            return tokens.embeddings.get(weights, None, lambda: self._encode(tokens, context))
-
-        def encode(per_image: Tensor) -> Tensor:
-            return self._encode(tokens, context._replace(per_image=per_image))
-
-        return tokens.encodings.run(encode, per_image, weights, self.max_activation_mib)
-
-    def _is_recorded(self, tokens: PackedClassTokens, per_image: Tensor) -> bool:
-        """Tell whether a CUDA graph is the faster way to encode a batch."""
-        num_tokens = len(per_image) * tokens.packed_ids.numel()
-        is_compiled = self.compiled_method in self.__dict__
-        return can_record(per_image) and not is_compiled and num_tokens <= self.graph_tokens
+        weights = list_tensors(self, tokens, context.shared)
+        return tokens.embeddings.get(weights, None, lambda: self._encode(tokens, context))
 
     def _encode(self, tokens: PackedClassTokens, context: Context) -> Tensor:
         prefix = self.embed_prefix(tokens, context)

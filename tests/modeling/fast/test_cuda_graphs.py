@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from icpc_d2.modeling.fast import cuda_graphs, packed_text_encoder
+from icpc_d2.modeling.fast import cuda_graphs, recorded_text_encoder
 from icpc_d2.modeling.fast.cache import WeightCache
 from icpc_d2.modeling.fast.cuda_graphs import RecordedCalls, can_record
-from icpc_d2.modeling.fast.packed_text_encoder import PackedTextEncoder
 from icpc_d2.modeling.fast.packed_tokens import PackedClassTokens
+from icpc_d2.modeling.fast.recorded_text_encoder import RecordedTextEncoder
 from icpc_d2.modeling.text.prompts import PROMPTS
 from tests.support.models import NAMES
 
@@ -142,13 +142,13 @@ def test_nothing_is_recorded_while_somebody_looks_on(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("prompt_name", sorted(PROMPTS))
 def test_the_text_of_images_is_recorded(prompt_name: str, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the numbers of a call that is not; prompts that no image changes are kept as before."""
-    encoder = PackedTextEncoder("tiny-RN")
+    encoder = RecordedTextEncoder("tiny-RN")
     prompt = PROMPTS[prompt_name](4, 128, encoder.width, 16)
     tokens = PackedClassTokens(NAMES, "{}", 77, prompt.num_context)
     embeds = torch.randn(4, 2, 128)
     with torch.no_grad():
         wanted = [encoder(tokens, prompt(embed)) for embed in embeds]
-        monkeypatch.setattr(packed_text_encoder, "can_record", lambda x: True)
+        monkeypatch.setattr(recorded_text_encoder, "can_record", lambda x: True)
         for embed, plain in zip(embeds, wanted, strict=True):
             assert torch.equal(encoder(tokens, prompt(embed)), plain)
         replayed = 3 if PROMPTS[prompt_name](4, 128, 64, 16)(embeds[0]).per_image is not None else 0
