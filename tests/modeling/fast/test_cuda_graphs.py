@@ -164,6 +164,30 @@ def test_the_text_of_images_is_recorded(prompt_name: str, recorder: Recorder, mo
         assert recorder.replayed == 0
 
 
+def test_what_bounds_memory_is_part_of_a_recording(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, prompt = RecordedTextEncoder("tiny-RN"), PROMPTS["icpc"](4, 128, 64, 16)
+    tokens = PackedClassTokens(NAMES, "{}", 77, prompt.num_context)
+    monkeypatch.setattr(recorded_text_encoder, "can_record", lambda x: True)
+    with torch.no_grad():
+        for count, encoder.max_activation_mib in enumerate((0, 1), start=1):
+            for _ in range(2):
+                encoder(tokens, prompt(torch.randn(1, 128)))
+            assert recorder.recorded == count
+
+
+def test_a_compiled_encoder_is_not_recorded(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, prompt = RecordedTextEncoder("tiny-RN"), PROMPTS["icpc"](4, 128, 64, 16)
+    tokens = PackedClassTokens(NAMES, "{}", 77, prompt.num_context)
+    monkeypatch.setattr(recorded_text_encoder, "can_record", lambda x: True)
+    context = prompt(torch.randn(1, 128))
+    with torch.no_grad():
+        wanted = encoder(tokens, context)
+        encoder.compile(backend="eager")
+        for _ in range(3):
+            torch.testing.assert_close(encoder(tokens, context), wanted)
+    assert recorder.recorded == 0
+
+
 def test_a_kept_value_is_of_one_precision() -> None:
     """Embeddings that were kept in bfloat16 are not those of float16."""
     cache, weight = WeightCache(), torch.randn(8, 8)

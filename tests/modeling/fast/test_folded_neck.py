@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from icpc_d2.analysis.random_models import share_parameters
 from icpc_d2.modeling.alignment import MultiScaleAlignment, SingleScaleAlignment
 from icpc_d2.modeling.fast import folded_neck
-from icpc_d2.modeling.fast.folded_neck import FoldedFPN
+from icpc_d2.modeling.fast.folded_neck import FoldedFPN, LateralInput
 from icpc_d2.modeling.fast.folding import convolve, expand, fold, multiply
 from icpc_d2.modeling.fast.lazy_alignment import LazyMultiScaleAlignment, ScoreMaps
 from icpc_d2.modeling.neck import AlignedFPN
@@ -99,6 +99,21 @@ def test_the_product_of_a_gpu_is_that_of_a_cpu(batch: int) -> None:
     rows = multiply(x, weight, bias)
     torch.testing.assert_close(rows, convolve(x, weight, bias).reshape(-1, 8))
     torch.testing.assert_close(rows[-1], weight @ x[-1, :, -1, -1] + bias)
+
+
+def test_the_form_is_chosen_anew_for_other_sizes() -> None:
+    alignment, neck = build(150)
+    found = []
+    for sides in ((1, 1), (4, 6), (1, 1)):
+        for training in (False, True):
+            maps = {"res5": torch.randn(1, 150, *sides), "res4": torch.randn(1, 150, *(2 * side for side in sides))}
+            scores = ScoreMaps(maps, alignment(torch.randn(1, 12, 4, 4), torch.randn(1, 150, 12)).terms)
+            lateral = neck.fpn_lateral2
+            x = LateralInput(torch.randn(1, lateral.channels, *(8 * side for side in sides)), scores, "res2")
+            with torch.set_grad_enabled(training):
+                found.append(lateral._cheapest_form(x))
+                assert found[-1] == lateral._count_cheapest_form(x)
+    assert len(set(found)) > 1, "else nothing was told apart"
 
 
 def test_kept_kernels_follow_the_weights() -> None:
