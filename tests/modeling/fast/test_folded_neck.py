@@ -102,18 +102,18 @@ def test_the_product_of_a_gpu_is_that_of_a_cpu(batch: int) -> None:
 
 
 def test_the_form_is_chosen_anew_for_other_sizes() -> None:
-    alignment, neck = build(150)
+    alignment, neck = build(40)
     found = []
-    for sides in ((1, 1), (4, 6), (1, 1)):
+    for sides in ((1, 1), (40, 40), (1, 1)):
         for training in (False, True):
-            maps = {"res5": torch.randn(1, 150, *sides), "res4": torch.randn(1, 150, *(2 * side for side in sides))}
-            scores = ScoreMaps(maps, alignment(torch.randn(1, 12, 4, 4), torch.randn(1, 150, 12)).terms)
+            maps = {"res5": torch.randn(1, 40, *sides), "res4": torch.randn(1, 40, *(2 * side for side in sides))}
+            scores = ScoreMaps(maps, alignment(torch.randn(1, 12, 4, 4), torch.randn(1, 40, 12)).terms)
             lateral = neck.fpn_lateral2
             x = LateralInput(torch.randn(1, lateral.channels, *(8 * side for side in sides)), scores, "res2")
             with torch.set_grad_enabled(training):
                 found.append(lateral._cheapest_form(x))
                 assert found[-1] == lateral._count_cheapest_form(x)
-    assert len(set(found)) > 1, "else nothing was told apart"
+    assert found == ["whole", "plain", "whole", "whole", "whole", "plain"]
 
 
 def test_kept_kernels_follow_the_weights() -> None:
