@@ -40,6 +40,7 @@ def cosine_scores(dense_embed: Tensor, text: Tensor) -> Tensor:
 
 
 def _compare(dense_embed: Tensor, normalized_text: Tensor) -> Tensor:
+    """Compare with a text that is normalized already, once for all maps."""
     scores = normalized_text @ F.normalize(dense_embed.flatten(2), dim=1)
     return scores.unflatten(2, dense_embed.shape[2:])
 

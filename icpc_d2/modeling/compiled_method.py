@@ -18,6 +18,11 @@ class CompiledMethod:
         method = getattr(type(self), self.compiled_method).__get__(self)
         setattr(self, self.compiled_method, torch.compile(method, *args, **kwargs))
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether :meth:`compile` was called on this very module."""
+        return self.compiled_method in self.__dict__
+
     def __getstate__(self) -> dict[str, Any]:
         # It belongs to this very module: a copy would compute with the weights of this one.
         return {name: value for name, value in super().__getstate__().items() if name != self.compiled_method}

@@ -12,6 +12,11 @@ from icpc_d2.modeling.fpn import AnySizeFPN
 from icpc_d2.modeling.resizing import resize_to
 
 
+def join(feature: Tensor, score_map: Tensor) -> Tensor:
+    """Concatenate a map (B, channels, h, w) and a score map of K channels, brought to its size."""
+    return torch.cat([feature, resize_to(score_map, feature.shape[2:])], dim=1)
+
+
 class JoinedMaps(Backbone):
     """The maps below the FPN: ``concat[f, A]`` at each level that has a score map, elsewhere f alone."""
 
@@ -29,8 +34,7 @@ class JoinedMaps(Backbone):
         features, scores = inputs
         joined = {level: features[level] for level in self._shapes}
         for level in self.score_levels:
-            score_map = resize_to(scores[level], features[level].shape[2:])
-            joined[level] = torch.cat([features[level], score_map], dim=1)
+            joined[level] = join(features[level], scores[level])
         return joined
 
     def output_shape(self) -> dict[str, ShapeSpec]:

@@ -1,4 +1,4 @@
-"""The FPN over joined maps without the concatenation and without fine score maps.
+"""The FPN over joined maps of which the fine ones are never joined, and need no score maps.
 
 ``lateral(concat[f, A])`` is ``W_f f + W_a A``, and ``W_a A`` is folded with the up-sampling that A comes from; see
 `icpc_d2.modeling.fast.folding`.
@@ -17,7 +17,7 @@ from icpc_d2.modeling.fast.dependencies import list_tensors
 from icpc_d2.modeling.fast.folding import Chain, Kernel, UpStep, expand, fold
 from icpc_d2.modeling.fast.form_choice import choose_form, count_forms
 from icpc_d2.modeling.fast.lazy_alignment import ScoreMaps
-from icpc_d2.modeling.neck import AlignedFPN, JoinedMaps, Lateral
+from icpc_d2.modeling.neck import AlignedFPN, JoinedMaps, Lateral, join
 from icpc_d2.modeling.resizing import may_differ, resize_to
 
 
@@ -53,8 +53,7 @@ class FoldedLateral(Lateral):
         """Convolve (B, channels, h, w) and scores (B, K, h, w) to (B, O, h, w)."""
         if x.level in x.scores.computed:
             # A coarse map: joining it takes less time than a convolution of its own, whose result is added.
-            score_map = resize_to(x.scores[x.level], x.feature.shape[2:])
-            return self.conv(torch.cat([x.feature, score_map], dim=1))
+            return self.conv(join(x.feature, x.scores[x.level]))
         if x.level not in x.scores.terms:
             return self.conv(x.feature)
         form = self._cheapest_form(x)
@@ -92,7 +91,7 @@ class FoldedLateral(Lateral):
         return features.contiguous(), fold(scores[:, :, 0, 0], chains)
 
     def train(self, mode: bool = True) -> "FoldedLateral":
-        """Set the mode, and forget the folded kernels."""
+        """Set the mode, and forget the folded kernels and the choices."""
         self._kernels.clear()
         self._forms.clear()
         return super().train(mode)

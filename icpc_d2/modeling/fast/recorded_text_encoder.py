@@ -33,6 +33,5 @@ class RecordedTextEncoder(PackedTextEncoder):
         return tokens.encodings.run(encode, per_image, weights, self.max_activation_mib)
 
     def _is_recorded(self, tokens: PackedClassTokens, per_image: Tensor) -> bool:
-        is_compiled = self.compiled_method in self.__dict__
-        is_small = len(per_image) * tokens.packed_ids.numel() <= self.graph_tokens
-        return can_record(per_image) and is_small and not is_compiled
+        num_tokens = len(per_image) * tokens.packed_ids.numel()
+        return can_record(per_image) and not self.is_compiled and num_tokens <= self.graph_tokens
